@@ -1,0 +1,40 @@
+"""`keras-transfer list`: the runs in a folder."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("saved_models"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the runs in a folder, the newest first.
+
+    \b
+    Example:
+      keras-transfer list saved_models
+    """
+    from .. import pipeline
+
+    runs = pipeline.list_runs(folder)
+    print(json.dumps(runs, indent=2, ensure_ascii=False) if as_json else _table(runs) or f"No runs in {folder}.")
+
+
+def _table(runs: list[dict[str, Any]]) -> str:
+    """The runs as lines of equal columns; the columns are the keys of the first."""
+    if not runs:
+        return ""
+    runs = [{**run, "written": datetime.fromtimestamp(run["written"]).isoformat(" ", "minutes")} for run in runs]
+    rows = [list(runs[0]), *([_cell(value) for value in run.values()] for run in runs)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,117 @@
+"""The activations of a frozen prefix, computed once for every view of every sample and kept in memory or on disk."""
+
+import hashlib
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from .prefix import Cut
+from .progress import progress
+from .source import ArraySource, Batches, Source
+from .surgery import describe
+
+MEMORY = 2**30  # larger activations go to a temporary file, memory-mapped
+STORE = 2**29  # what is kept for a second fit on the same data
+_store: OrderedDict[str, np.ndarray] = OrderedDict()
+
+
+class InferenceMode(keras.layers.Layer):
+    """Run a model in inference mode whatever surrounds it: in a graph, `training=False` would be overridden by `fit`."""
+
+    def __init__(self, model: keras.Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+
+    def call(self, x: Any) -> Any:
+        return self.model(x, training=False)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return self.model.compute_output_spec(x)
+
+
+class _View(keras.layers.Layer):
+    """One view of the pictures through the frozen prefix: augmented, or as they are."""
+
+    def __init__(self, cut: Cut, augmented: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.augmentation, self.prefix, self.augmented = cut.augmentation, cut.prefix, augmented
+
+    def call(self, x: Any) -> Any:
+        if self.augmentation is not None:
+            x = self.augmentation(x, training=self.augmented)
+        return self.prefix(x, training=False)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return self.prefix.compute_output_spec(x)
+
+
+def run_prefix(cut: Cut, batches: Iterable[Any], count: int, views: int, text: str, show: bool | None = None) -> np.ndarray:
+    """The activations of `count` samples, shape (views, count, ...) float32; `views=0` is one view without augmentation."""
+    first = (cut.augmentation or cut.prefix).inputs[0]
+    x = keras.Input(batch_shape=first.shape, dtype=first.dtype)
+    runner = keras.Model(x, _View(cut, augmented=views > 0)(x))  # Keras compiles its `predict_on_batch` once for all batches
+    kept: np.ndarray | None = None
+    at = 0
+    for x in progress(batches, total=-(-count // 32), text=text, show=show):
+        for view in range(max(views, 1)):
+            out = np.asarray(keras.ops.convert_to_numpy(runner.predict_on_batch(x)), dtype="float32")
+            if kept is None:
+                kept = _room((max(views, 1), count, *out.shape[1:]))
+            kept[view, at : at + len(out)] = out
+        at += len(out)
+    if kept is None or at != count:
+        raise ValueError(f"The data must give the same number of samples every time. Received: {count}, then {at}")
+    return kept
+
+
+def activations(cut: Cut, source: Source, views: int, seed: int, show: bool | None = None) -> np.ndarray:
+    """`run_prefix` over an indexable source; found again without computing when prefix, data and views are the same."""
+    content = source.fingerprint
+    key = f"{_weights_key(cut)}/{content}/{views}/{seed if views else 0}" if content else None
+    if key in _store:
+        _store.move_to_end(key)
+        return _store[key]
+    plain = Batches(source, 32)
+    parts = (plain[i][0] for i in range(plain.num_batches))
+    found = run_prefix(cut, parts, len(source), views, "Running the frozen part once", show)
+    if key and not isinstance(found, np.memmap) and found.nbytes <= STORE:
+        _store[key] = found
+        while sum(one.nbytes for one in _store.values()) > STORE:
+            _store.popitem(last=False)
+    return found
+
+
+def forget() -> None:
+    """Drop all activations that are kept in memory for a second fit."""
+    _store.clear()
+
+
+class ViewBatches(Batches):
+    """Batches of cached activations (views, n, ...): every epoch shows one view of each sample, the next epoch the next."""
+
+    def __init__(self, views: np.ndarray, rest: list[np.ndarray], batch_size: int = 32, **kwargs: Any) -> None:
+        super().__init__(ArraySource(np.arange(views.shape[1]), *rest), batch_size, **kwargs)
+        self.views = views
+        self._first = np.random.default_rng(self.seed).integers(len(views), size=views.shape[1])
+
+    def gather(self, indices: np.ndarray) -> tuple[Any, ...]:
+        which = (self._first[indices] + self.epoch) % len(self.views)
+        return self.views[which, indices], *self.source.gather(indices)[1:]
+
+
+def _room(shape: tuple[int, ...]) -> np.ndarray:
+    size = 4 * int(np.prod(shape))
+    if size <= MEMORY:
+        return np.empty(shape, "float32")
+    return np.memmap(tempfile.TemporaryFile(), dtype="float32", mode="w+", shape=shape)  # type: ignore[call-overload,no-any-return]
+
+
+def _weights_key(cut: Cut) -> str:
+    digest = hashlib.sha256(repr([describe(part) for part in (cut.augmentation, cut.prefix) if part is not None]).encode())
+    for variable in cut.prefix.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,81 @@
+"""From the data that a user has to the batches that a fit takes: pictures, or cached activations of the frozen part."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from .activations import ViewBatches, activations, run_prefix
+from .prefix import Cut
+from .source import ArraySource, Batches, Source
+from .streams import NotRepeatable, Replay, Stream, as_stream
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How batches are made: their size, whether a source is shuffled every epoch, the seed, and whether a bar is shown."""
+
+    batch_size: int = 32
+    shuffle: bool = True
+    seed: int = 0
+    show: bool | None = None
+
+    def in_order(self) -> "Feed":
+        """The same without shuffling, for validation."""
+        return replace(self, shuffle=False)
+
+
+def coerce(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """Samples by index as a `Source`, a repeatable data set as a `Stream`, anything else as it is (None stays None)."""
+    if y is None and sample_weight is None and isinstance(x, (tuple, list)) and len(x) in (2, 3):
+        x, y, sample_weight = (*x, None)[:3]
+    if y is not None:
+        return ArraySource(x, y, sample_weight)
+    if x is None or isinstance(x, Source):
+        return x
+    if isinstance(x, np.ndarray):
+        raise ValueError("Arrays need their labels: pass `y`. Received: x without y")
+    return as_stream(x) or x
+
+
+def plain_feed(data: Any, feed: Feed) -> Any:
+    """What `fit` takes: batches of a source, or the user's own data set."""
+    if isinstance(data, Stream):
+        return data.data
+    return Batches(data, feed.batch_size, shuffle=feed.shuffle, seed=feed.seed) if isinstance(data, Source) else data
+
+
+def cached_feed(here: Cut, data: Any, held_out: Any, views: int, feed: Feed) -> tuple[Any, Any, str | None]:
+    """Batches of activations for training and validation, or the reason why there can be none."""
+    try:
+        train = _features(here, data, views if here.augmentation is not None else 0, feed)
+        held = None if held_out is None else _features(here, held_out, 0, feed.in_order())
+    except NotRepeatable:
+        return None, None, "the data gives other samples when it is read again"
+    if train is None or (held is None and held_out is not None):
+        return None, None, "the data is endless or cannot be read twice"
+    return train, held, None
+
+
+def _features(here: Cut, data: Any, views: int, feed: Feed) -> keras.utils.PyDataset | None:
+    """`views=0` means one view without augmentation."""
+    if isinstance(data, Stream):
+        replay = Replay(data)
+        found = run_prefix(here, replay.read(), replay.count, views, "Running the frozen part once", feed.show)
+        batch_size = replay.bounds[1]
+        bounds = None if replay.shuffles else replay.bounds
+        shuffle = feed.shuffle and replay.shuffles
+        return ViewBatches(found, replay.rest, batch_size, shuffle=shuffle, seed=feed.seed, bounds=bounds)
+    if not isinstance(data, Source):
+        return None
+    found = activations(here, data, views, feed.seed, feed.show)
+    return ViewBatches(found, _rest(data), feed.batch_size, shuffle=feed.shuffle, seed=feed.seed)
+
+
+def _rest(data: Source) -> list[np.ndarray]:
+    """Labels and sample weights of a source, without its pictures where it can say so."""
+    if isinstance(data, ArraySource):
+        return data.arrays[1:]
+    labels = getattr(data, "labels", None)
+    return [np.asarray(labels)] if labels is not None else list(data.gather(np.arange(len(data)))[1:])

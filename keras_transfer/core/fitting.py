@@ -1,0 +1,120 @@
+"""Fit a model whose frozen part runs once: on cached activations where that is right, else in inference mode inside the fit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from .activations import InferenceMode
+from .feeding import Feed, cached_feed, coerce, plain_feed
+from .prefix import Cut, cut
+from .progress import on_terminal
+
+
+class _WholeModelCallbacks(keras.callbacks.CallbackList):
+    """Callbacks that see the whole model while a part of it is fitted, and stop that part when they stop the whole."""
+
+    def __init__(self, part: keras.Model, **kwargs: Any) -> None:
+        self._part = part
+        super().__init__(**kwargs)
+
+    def _pass_on(self) -> None:
+        self._part.stop_training = self._part.stop_training or self._whole.stop_training
+
+    def set_model(self, model: keras.Model) -> None:
+        self._whole = model
+        model.stop_training = False
+        super().set_model(model)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        self._pass_on()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self._pass_on()
+
+
+def fit(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    optimizer: keras.optimizers.Optimizer,
+    loss: Any,
+    metrics: Sequence[Any] = ("accuracy",),
+    validation_data: Any = None,
+    epochs: int = 1,
+    batch_size: int = 32,
+    views: int = 4,
+    cache: bool = True,
+    shuffle: bool = True,
+    seed: int = 0,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    verbose: Any = "auto",
+    **fit_kwargs: Any,
+) -> keras.callbacks.History:
+    """Compile and fit `model`; whatever lies before its first layer that trains runs in inference mode, and only once.
+
+    x, y: NumPy arrays, a `tf.data.Dataset`, a `PyDataset`, or a source with `gather` (a split of `kt.load_images`).
+    views: how many augmented views of each picture are cached (1 where the model has no augmentation); where `views` is not
+    below `epochs` nothing would be saved, and the fit runs without cache, as it does on data that does not repeat.
+    Callbacks see the whole model. Afterwards the whole model is compiled, with the same optimizer.
+    """
+    if not model.trainable_weights:
+        raise ValueError("At least one layer must train; unfreeze the head first (kt.unfreeze(model, 'head')). Received: a frozen model")
+    if epochs < 1:
+        raise ValueError(f"`epochs` must be at least 1. Received: {epochs!r}")
+    verbose = (1 if on_terminal() else 2) if verbose == "auto" else verbose
+    feed = Feed(batch_size, shuffle, seed, show=None if verbose == 1 else False)
+    data, held_out = coerce(x, y, sample_weight), coerce(validation_data)
+    model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
+    model.optimizer.build(model.trainable_variables)
+    here = cut(model)
+    views = views if here and here.augmentation is not None else 1
+    part: keras.Model | None = None
+    if here and cache and _worth_it(views, epochs, fit_kwargs, verbose):
+        train, held, why_not = cached_feed(here, data, held_out, views, feed)
+        part = here.suffix if why_not is None else None
+        if why_not and verbose:
+            print(f"No cache of the frozen part: {why_not}.")
+    if part is None:
+        train, held = plain_feed(data, feed), plain_feed(held_out, feed.in_order())
+        part = _uncached(here) if here else model
+    if part is not model:
+        part.compile(optimizer=model.optimizer, loss=loss, metrics=list(metrics))
+    steps = fit_kwargs.get("steps_per_epoch") or getattr(train, "num_batches", None)
+    watched = _WholeModelCallbacks(
+        part,
+        callbacks=list(callbacks or ()),
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps,
+    )
+    part.history = model.history
+    settings = {"class_weight": class_weight, "verbose": verbose, **fit_kwargs}
+    part.fit(train, validation_data=held, epochs=epochs, shuffle=False, callbacks=watched, **settings)
+    return model.history
+
+
+def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any) -> bool:
+    """Whether the cached views are fewer than the epochs; where not, one line says so."""
+    if views < epochs and not fit_kwargs.get("steps_per_epoch"):
+        return True
+    if verbose:
+        reason = f"{views} view(s) a picture are not fewer than {epochs} epoch(s)" if views >= epochs else "an epoch is a number of steps"
+        print(f"No cache of the frozen part: {reason}.")
+    return False
+
+
+def _uncached(here: Cut) -> keras.Model:
+    """The whole model with its frozen part held in inference mode (Dropout too), as the cached fit sees it."""
+    first = (here.augmentation or here.prefix).inputs[0]
+    x = keras.Input(batch_shape=first.shape, dtype=first.dtype)
+    pictures = here.augmentation(x) if here.augmentation is not None else x
+    return keras.Model(x, here.suffix(InferenceMode(here.prefix, name="frozen_prefix")(pictures)))

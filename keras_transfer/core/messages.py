@@ -1,0 +1,15 @@
+"""Words that errors share: the nearest names to one that was not found."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, words: Iterable[str], count: int = 3) -> str:
+    """A sentence with the names nearest to `word`, or with the first of all names where none is near."""
+    words = list(dict.fromkeys(words))
+    near = difflib.get_close_matches(word, words, n=count, cutoff=0.5)
+    if near:
+        return "Did you mean " + " or ".join(repr(name) for name in near) + "?"
+    if not words:
+        return "There are none."
+    return "There is " + ", ".join(repr(name) for name in words[:12]) + (", ..." if len(words) > 12 else "") + "."

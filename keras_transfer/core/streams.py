@@ -1,0 +1,81 @@
+"""Data that can only be read from start to end, and whether it gives the same samples every time."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class NotRepeatable(Exception):  # noqa: N818
+    """The data gave a sample that it did not give when it was read before."""
+
+
+class Stream:
+    """A finite `tf.data.Dataset` or `PyDataset` of batches `(x, y)` or `(x, y, sample_weight)`."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        if isinstance(self.data, keras.utils.PyDataset):
+            batches = (self.data[index] for index in range(self.data.num_batches))
+        else:
+            batches = self.data.as_numpy_iterator()
+        for batch in batches:
+            yield tuple(np.asarray(part) for part in batch)
+
+
+def as_stream(data: Any) -> Stream | None:
+    """`data` as a `Stream`, or None where it is endless, a generator, or not made of batches of plain tensors."""
+    if isinstance(data, keras.utils.PyDataset):
+        return Stream(data) if data.num_batches else None
+    if hasattr(data, "element_spec") and hasattr(data, "as_numpy_iterator"):
+        spec = data.element_spec
+        flat = isinstance(spec, tuple) and len(spec) in (2, 3) and all(hasattr(part, "shape") for part in spec)
+        endless = int(data.cardinality()) == -1
+        return Stream(data) if flat and not endless and len(spec[0].shape or ()) > 1 else None
+    return None
+
+
+class Replay:
+    """Read a stream once to know its samples, then again to use them; sample by sample it must give the same.
+
+    After `read` has run to its end, `rest` holds labels (and weights), `bounds` the batches, and `shuffles` says whether the
+    order differed.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._first = [_digests(batch) for batch in stream]
+        self.count = sum(len(batch) for batch in self._first)
+        self.bounds = [0, *np.cumsum([len(batch) for batch in self._first]).tolist()]
+        self.shuffles = False
+        self.rest: list[np.ndarray] = []
+
+    def read(self) -> Iterator[np.ndarray]:
+        """The x of every batch; raises `NotRepeatable` at the first sample that is new, or where one is missing at the end."""
+        left = Counter(one for batch in self._first for one in batch)
+        rest: list[tuple[np.ndarray, ...]] = []
+        order: list[bytes] = []
+        for batch in self._stream:
+            digests = _digests(batch)
+            order.extend(digests)
+            left.subtract(digests)
+            if any(left[one] < 0 for one in digests):
+                raise NotRepeatable
+            rest.append(batch[1:])
+            yield batch[0]
+        if any(left.values()):
+            raise NotRepeatable
+        self.shuffles = order != [one for batch in self._first for one in batch]
+        self.rest = [np.concatenate(parts) for parts in zip(*rest, strict=True)]
+
+
+def _digests(batch: tuple[np.ndarray, ...]) -> list[bytes]:
+    parts = [np.ascontiguousarray(part) for part in batch]
+    return [
+        hashlib.blake2b(b"".join(part[index].tobytes() for part in parts), digest_size=16).digest() for index in range(len(parts[0]))
+    ]

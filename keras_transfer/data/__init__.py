@@ -1,0 +1,17 @@
+"""Floor 1: what goes in. `resize` imports nothing but Pillow and NumPy."""
+
+from ..core.lazy import attach
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "RESIZES": ".resize",
+        "UnreadablePicture": ".resize",
+        "decode": ".resize",
+        "load_picture": ".resize",
+        "ImageData": ".images",
+        "load_images": ".images",
+        "Pictures": ".pictures",
+        "digits": ".samples",
+    },
+)

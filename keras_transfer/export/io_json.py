@@ -1,0 +1,160 @@
+"""`io.json`: what goes into a `.tflite` and what comes out, with a reference picture and its answer; read strictly."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..core.files import write_json
+from ..data.resize import RESIZES, decode
+
+NAME = "io.json"
+FORMAT = 1
+TOLERANCE = {"float32": 1e-4}  # largest difference of a probability, by precision
+ORDER = {1: "L", 3: "RGB", 4: "RGBA"}
+_LAYOUT: dict[str, Any] = {
+    "format": int,
+    "files": dict,
+    "input": {
+        "name": str,
+        "shape": list,
+        "dtype": str,
+        "channels": int,
+        "order": str,
+        "range": list,
+        "resize": str,
+        "image_size": list,
+    },
+    "output": {"name": str, "shape": list, "dtype": str, "meaning": str, "labels": list},
+    "reference": {"png": str, "expected": list},
+}
+_FILE = {"precision": str, "sha256": str, "tolerance": float}
+
+
+def describe_io(picture: np.ndarray, expected: np.ndarray, labels: Sequence[str], resize: str) -> dict[str, Any]:
+    """`io.json` without its files: `picture` is the reference (h, w, c) uint8, `expected` its probabilities."""
+    height, width, channels = picture.shape
+    image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return {
+        "format": FORMAT,
+        "files": {},
+        "input": {
+            "name": "picture",
+            "shape": [1, height, width, channels],
+            "dtype": "float32",
+            "channels": channels,
+            "order": ORDER[channels],
+            "range": [0, 255],
+            "resize": resize,
+            "image_size": [height, width],
+        },
+        "output": {
+            "name": "probabilities",
+            "shape": [1, len(labels)],
+            "dtype": "float32",
+            "meaning": "class probabilities",
+            "labels": list(labels),
+        },
+        "reference": {
+            "png": base64.b64encode(buffer.getvalue()).decode(),
+            "expected": [float(value) for value in expected],
+        },
+    }
+
+
+def add_file(folder: str | Path, description: dict[str, Any], name: str, precision: str, sha256: str) -> Path:
+    """Write `description` as the `io.json` of `folder`, with the entry of one more `.tflite`."""
+    entry = {"precision": precision, "sha256": sha256, "tolerance": TOLERANCE[precision]}
+    return write_json(Path(folder) / NAME, {**description, "files": {**description["files"], name: entry}})
+
+
+def shared_io(path: str | Path) -> dict[str, Any] | None:
+    """The `io.json` that the file at `path` would share with others that lie there, or None where there are none."""
+    path = Path(path)
+    try:
+        found = read_io(path.with_name(NAME))
+    except (OSError, ValueError):
+        return None  # nothing that a file could rely on
+    found["files"] = {
+        name: entry for name, entry in found["files"].items() if name != path.name and path.with_name(name).is_file()
+    }
+    return found if found["files"] else None
+
+
+def remove_file(folder: str | Path, name: str) -> None:
+    """Take one file's entry out of the `io.json` of `folder`, and the `io.json` away with the last one."""
+    path = Path(folder) / NAME
+    try:
+        found = read_io(path)
+    except (OSError, ValueError):
+        return  # no file could have relied on it
+    if found["files"].pop(name, None) is not None:
+        write_json(path, found) if found["files"] else path.unlink()
+
+
+def read_io(path: str | Path) -> dict[str, Any]:
+    """Read and check an `io.json`; a missing or foreign key, a wrong type, parts that do not fit are a `ValueError`."""
+    path = Path(path)
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"io.json must be whole JSON; export the model again. Received: {str(path)!r}: {error}"
+        ) from None
+    if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] != FORMAT:
+        raise ValueError(
+            f"io.json must have format {FORMAT}; use the version that wrote it, or export again. "
+            f"Received: format {found['format']}"
+        )
+    _check(found, _LAYOUT, "io.json")
+    for name, entry in found["files"].items():
+        _check(entry, _FILE, f"io.json files/{name}")
+    given, out = found["input"], found["output"]
+    fits = {
+        "input/order": ORDER.get(given["channels"]) == given["order"],
+        "input/shape": given["shape"] == [1, *given["image_size"], given["channels"]] and len(given["image_size"]) == 2,
+        "input/dtype": given["dtype"] == out["dtype"] == "float32",
+        "input/range": given["range"] == [0, 255],
+        "input/resize": given["resize"] in RESIZES,
+        "output/labels": all(isinstance(one, str) for one in out["labels"]) and out["shape"] == [1, len(out["labels"])],
+        "reference/expected": len(found["reference"]["expected"]) == len(out["labels"]),
+    }
+    if wrong := [name for name, good in fits.items() if not good]:
+        raise ValueError(
+            "The parts of io.json must fit each other; export the model again. "
+            f"Received: {str(path)!r} with {', '.join(wrong)} that do not"
+        )
+    return found
+
+
+def reference_of(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The reference picture (h, w, c) uint8 and its expected probabilities."""
+    picture = decode(base64.b64decode(found["reference"]["png"]), found["input"]["channels"])
+    return picture, np.asarray(found["reference"]["expected"], "float32")
+
+
+def _check(value: Any, layout: dict[str, Any], where: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{where} must be an object with the keys {', '.join(layout)}. Received: {type(value).__name__}"
+        )
+    missing, foreign = [key for key in layout if key not in value], [key for key in value if key not in layout]
+    if missing or foreign:
+        raise ValueError(
+            f"{where} must have exactly the keys {', '.join(layout)}; export again. "
+            f"Received: missing {missing}, foreign {foreign}"
+        )
+    for key, kind in layout.items():
+        if isinstance(kind, dict):
+            _check(value[key], kind, f"{where} {key}")
+        elif not isinstance(value[key], (int, float) if kind is float else kind) or isinstance(value[key], bool):
+            raise ValueError(
+                f"{where} {key} must be of type {kind.__name__}; export again. Received: {value[key]!r}"[:300]
+            )

@@ -1,0 +1,17 @@
+"""Floor 4: words become objects, a fit, and a run folder; nothing is decided here that a lower floor could decide."""
+
+from ..core.lazy import attach
+
+_NAMES = {
+    "fit": ".training",
+    "RunSummary": ".training",
+    "write_run": ".writing",
+    "evaluate_run": ".runs",
+    "export_run": ".runs",
+    "list_runs": ".runs",
+    "RunFailed": ".folder",
+    "run_folder": ".folder",
+    "free_name": ".folder",
+}
+__all__ = [*_NAMES]  # noqa: PLE0604
+__getattr__, __dir__ = attach(__name__, _NAMES)

@@ -1,0 +1,26 @@
+"""The pictures that a config names: a folder, or a data set that scikit-learn carries (`sample:digits`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SAMPLE = "sample:"
+
+
+def open_data(config: Mapping[str, Any], input_shape: Sequence[int], show_progress: bool | None = None) -> Any:
+    """Read what `config["data"]` names as `ImageData` for a model with pictures of `input_shape` (height, width, channels)."""
+    from ..data import load_images
+    from ..data.samples import sample
+
+    height, width, channels = input_shape
+    common = {"image_size": (height, width), "resize": config["resize"], "batch_size": config["batch_size"], "seed": config["seed"]}
+    name = str(config["data"])
+    if name.startswith(SAMPLE):
+        return sample(name.removeprefix(SAMPLE), **common)
+    return load_images(
+        name,
+        channels=channels,
+        validation_fraction=config["validation_fraction"],
+        on_bad=config["on_bad"],
+        show_progress=show_progress,
+        **common,
+    )

@@ -1,0 +1,123 @@
+"""`keras-transfer fit` as a function: a config in, a run folder out."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig
+from .choices import choose, describe
+from .folder import RunFailed, run_folder
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Where a run went and what it reached on its held-out pictures."""
+
+    path: Path
+    accuracy: float
+    macro_f1: float
+    split: str
+    pictures: int
+    seconds: float
+
+
+def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
+    """Train what `config` says and write the run; the summary of it comes back.
+
+    Raises `ValueError` on bad input (nothing is left behind) and `RunFailed` where the export does not prove itself or the
+    accuracy stays below `min_accuracy`; the run folder is there then, with the reason in it.
+
+    Example: `kt.pipeline.fit(RunConfig(data="photos/", weights="mobilenet_v2.weights.h5"))`
+    """
+    started = time.perf_counter()
+    choices = choose(config)
+    say = (lambda text: None) if config.quiet else say
+    from ..data import load_images
+
+    data = load_images(
+        config.data,
+        image_size=choices.image_size,
+        resize=config.resize,
+        batch_size=config.batch_size,
+        validation_fraction=config.validation_fraction,
+        seed=config.seed,
+        on_bad=config.on_bad,
+        show_progress=False if config.quiet else None,
+    )
+    for path, reason in data.skipped:
+        say(f"skipped {path}: {reason}")
+    say(describe(config, choices, data))
+    failed: RunFailed | None = None
+    with run_folder(choices.output, config.overwrite) as folder, _precision(config.mixed_precision):
+        fitting = time.perf_counter()
+        model, history = train_model(config, choices, data)
+        seconds = {"scan": data.seconds, "fit": time.perf_counter() - fitting}
+        try:
+            report = _write(folder, model, data, history, config, choices, seconds)
+        except RunFailed as error:
+            failed = error
+    if failed:
+        raise RunFailed(f"{failed} The run is in {choices.output}.")
+    name, split = data.held_out
+    if config.min_accuracy is not None and report.accuracy < config.min_accuracy:
+        raise RunFailed(
+            f"Accuracy {report.accuracy:.4f} on {name} is below --min-accuracy {config.min_accuracy}. The run is in {choices.output}."
+        )
+    return RunSummary(choices.output, report.accuracy, report.macro_f1, name, len(split), time.perf_counter() - started)
+
+
+def train_model(config: RunConfig, choices: Any, data: Any) -> tuple[Any, Any]:
+    """Build the classifier that the config names and fit it by its strategy."""
+    import keras
+
+    from ..backbones import build_classifier
+    from ..core.registry import get
+
+    keras.utils.set_random_seed(config.seed)
+    model = build_classifier(
+        config.backbone,
+        len(data.class_names),
+        weights=choices.weights,
+        input_shape=(*data.image_size, data.channels),
+        augmentation=config.augmentation,
+    )
+    settings = {
+        "epochs": config.epochs,
+        "learning_rate": config.learning_rate,
+        "patience": config.patience,
+        "keep": config.keep,
+        "views": config.views,
+        "verbose": 0 if config.quiet else "auto",
+    }
+    return model, get("strategy", choices.strategy)(model, data, **settings)
+
+
+def _write(folder: Path, model: Any, data: Any, history: Any, config: RunConfig, choices: Any, seconds: dict[str, float]) -> Any:
+    from ..core.files import sha256
+    from .writing import write_run
+
+    used = Path(str(choices.weights)) if choices.weights is not None else None
+    resolved = {
+        "weights_sha256": sha256(used) if used is not None and used.is_file() else None,
+        "parameters": int(model.count_params()),
+        "class_names": list(data.class_names),
+    }
+    concrete = config.model_copy(update={"strategy": choices.strategy, "image_size": choices.image_size, "output": choices.output})
+    return write_run(folder, model, data, history, concrete, resolved, seconds)
+
+
+@contextmanager
+def _precision(mixed: bool) -> Iterator[None]:
+    """Build and train in mixed precision (float16 on a GPU, bfloat16 elsewhere), and put the policy back."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if mixed:
+        keras.config.set_dtype_policy("mixed_float16" if keras.distribution.list_devices("gpu") else "mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,117 @@
+"""What to train of a pretrained model: the head on frozen features, or everything."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..core.fitting import fit
+from ..core.freezing import freeze, unfreeze
+from ..core.outputs import classification_loss
+from ..core.registry import register
+from ..core.selection import select
+from ..core.surgery import own_trainable_variables
+
+HEAD_RATE, FULL_RATE, SCRATCH_RATE = 1e-3, 1e-4, 1e-3
+
+
+@register("feature_extraction", kind="strategy")
+def feature_extraction(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.callbacks.History:
+    """Train the head on the features of the frozen backbone, which runs once for each view of a picture.
+
+    Donahue et al. 2014, DeCAF (arXiv:1310.1531); Sharif Razavian et al. 2014, CNN features off-the-shelf (arXiv:1403.6382).
+    With a frozen backbone f and the head h, `min over h of mean CE(h(f(x)), y)`.
+
+    x, y: `ImageData`, arrays, a `tf.data.Dataset` or `PyDataset` of pictures (B, h, w, C) in 0..255 and integer or one-hot
+    labels. `settings` are those of `train`: epochs=20, learning_rate=1e-3 (Adam), views=4, patience=5, keep="best",
+    validation_data, batch_size, seed, callbacks, verbose, and whatever `fit` takes. Returns the History, with `best_epoch`.
+
+    Example:
+        model = kt.build_classifier("mobilenet_v2", len(data.class_names))
+        kt.tuning.feature_extraction(model, data, epochs=10)
+    """
+    freeze(model)
+    unfreeze(model, "head", batch_norm="train")
+    return train(model, x, y, **{"learning_rate": HEAD_RATE, **_given(settings)})
+
+
+@register("full", kind="strategy")
+def full(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.callbacks.History:
+    """Train every layer at one rate; a BatchNorm that was frozen with its pretrained statistics stays in inference mode.
+
+    Yosinski et al. 2014, How transferable are features in deep neural networks? (arXiv:1411.1792).
+    `theta <- theta - rate * Adam(grad CE(model(x; theta), y))` from the pretrained `theta`.
+
+    x, y and `settings` as in `feature_extraction`; learning_rate is 1e-4 where a part of the backbone came frozen (it is
+    pretrained), else 1e-3 (from scratch).
+    """
+    scratch = all(layer.trainable for _, layer in select(model, "backbone") if own_trainable_variables(layer))
+    unfreeze(model)
+    return train(model, x, y, **{"learning_rate": SCRATCH_RATE if scratch else FULL_RATE, **_given(settings)})
+
+
+def train(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    learning_rate: float,
+    validation_data: Any = None,
+    epochs: int = 20,
+    patience: int = 5,
+    keep: str = "best",
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    **settings: Any,
+) -> keras.callbacks.History:
+    """Fit what trains in `model` with Adam and the cross-entropy that suits labels and outputs.
+
+    With validation data the fit ends `patience` epochs after the best validation accuracy, and `keep="best"` puts that
+    epoch's weights back (`"last"`: stays at the last). `history.best_epoch` counts from 0; None without validation data.
+    """
+    if keep not in ("best", "last"):
+        raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
+    if patience < 1:
+        raise ValueError(f"`patience` must be at least 1 epoch. Received: {patience!r}")
+    if hasattr(x, "splits"):
+        validation_data = x.splits["validation"] if validation_data is None else validation_data
+        settings = {"batch_size": x.batch_size, "seed": x.seed, **settings}
+        x = x.splits["train"]
+    if hasattr(validation_data, "splits"):
+        validation_data = validation_data.splits["validation"]
+    watchers = list(callbacks or ())
+    if validation_data is not None:
+        best = keras.callbacks.EarlyStopping("val_accuracy", patience=patience, mode="max", restore_best_weights=keep == "best")
+        watchers.append(best)
+    history = fit(
+        model,
+        x,
+        y,
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss=classification_loss(model, _one_hot(x, y)),
+        validation_data=validation_data,
+        epochs=epochs,
+        callbacks=watchers,
+        **settings,
+    )
+    history.best_epoch = int(np.argmax(history.history["val_accuracy"])) if validation_data is not None else None
+    return history
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without a rate that was left open (None), so that the strategy's own holds."""
+    return {name: value for name, value in settings.items() if not (name == "learning_rate" and value is None)}
+
+
+def _one_hot(x: Any, y: Any) -> bool:
+    """Whether the labels are one-hot rows; integer labels may come as (n,) or (n, 1)."""
+    if y is None:
+        spec = getattr(x, "element_spec", None)
+        look: Callable[[], Any] = (lambda: spec[1]) if spec is not None else (lambda: _first_batch(x)[1])
+        y = look()
+    shape = tuple(getattr(y, "shape", None) or np.shape(y))
+    return len(shape) == 2 and shape[1] != 1
+
+
+def _first_batch(x: Any) -> Any:
+    return x.gather(np.arange(1)) if hasattr(x, "gather") else x[0]

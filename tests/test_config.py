@@ -1,0 +1,138 @@
+"""The settings of a run: defaults, the YAML file there and back, and a sentence for whatever does not fit."""
+
+import re
+
+import pydantic
+import pytest
+import yaml
+
+from keras_transfer.config import RESOLVED_BY, RunConfig, make_config, read_config, versions, write_config
+from keras_transfer.core.files import sha256
+
+DEFAULTS = {
+    "output": None,
+    "backbone": "mobilenet_v2",
+    "weights": "imagenet",
+    "image_size": None,
+    "resize": "squash",
+    "validation_fraction": 0.2,
+    "strategy": "feature_extraction",
+    "augmentation": "light",
+    "views": 4,
+    "epochs": 20,
+    "learning_rate": None,
+    "batch_size": 32,
+    "patience": 5,
+    "keep": "best",
+    "seed": 0,
+    "mixed_precision": False,
+    "export": ("float32",),
+    "on_bad": "raise",
+    "min_accuracy": None,
+    "overwrite": False,
+    "quiet": False,
+}
+
+
+def test_contract_keys_and_defaults():
+    assert dict(make_config({"data": "photos"})) == {"data": "photos", **DEFAULTS}
+
+
+def test_without_weights_everything_trains():
+    assert make_config({"data": "photos", "weights": "none"}).strategy == "full"
+    assert make_config({"data": "photos", "weights": None}).weights == "none"
+    assert make_config({"data": "photos", "weights": "none", "strategy": "full"}).strategy == "full"
+
+
+def test_it_is_frozen():
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        make_config({"data": "photos"}).epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"epoch": 3}, "Unknown key. Did you mean 'epochs'"),
+        ({"image-size": 96}, "Did you mean 'image_size'"),
+        ({"epochs": "many"}, "`epochs` must be a whole number of at least 1. Received: 'many' (str)"),
+        ({"epochs": 0}, "`epochs` must be a whole number of at least 1. Received: 0 (int)"),
+        ({"epochs": True}, "Received: True (bool)"),
+        ({"epochs": 2.5}, "Received: 2.5 (float)"),
+        ({"image_size": 8}, "a whole number of at least 16 and at most 2048, or null"),
+        ({"resize": "stretch"}, "`resize` must be one of 'squash', 'crop', 'pad'. Received: 'stretch' (str)"),
+        ({"validation_fraction": 1.0}, "a number above 0 and below 1. Received: 1.0"),
+        ({"min_accuracy": 95}, "`min_accuracy` must be a number of at least 0 and at most 1, or null. Received: 95"),
+        ({"min_accuracy": float("nan")}, "Received: nan"),
+        ({"learning_rate": float("inf")}, "`learning_rate` must be a number above 0"),
+        ({"learning_rate": "fast"}, "Received: 'fast' (str)"),
+        ({"quiet": "yes"}, "`quiet` must be true or false. Received: 'yes' (str)"),
+        ({"export": ["float32", "int1"]}, "`export` must be a list of 'float32'. Received: 'int1' (str)"),
+        ({"export": []}, "`export` must be a list of 'float32'"),
+        ({"data": 3}, "`data` must be a text. Received: 3 (int)"),
+        ({"data": None}, "`data` must be a text. Received: None"),
+        ({"strategy": ["full"]}, "`strategy` must be one of 'feature_extraction', 'full', or null"),
+        ({"backbone": "mobilnet_v2"}, "Unknown backbone. Did you mean 'mobilenet_v2'"),
+        ({"weights": "none", "strategy": "feature_extraction"}, "nothing to extract features with"),
+    ],
+)
+def test_bad_input_is_one_sentence(given, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
+        make_config({"data": "photos", **given})
+    assert "\n" not in str(caught.value)
+    assert "Received: " in str(caught.value)
+
+
+def test_data_is_needed():
+    with pytest.raises(ValueError, match="`data` is needed: Folder of pictures"):
+        make_config({})
+
+
+def test_a_written_file_reads_back_and_says_what_made_it(tmp_path):
+    weights = tmp_path / "some.weights.h5"
+    weights.write_bytes(b"weights")
+    given = {"data": "fotos/größe", "weights": str(weights), "learning_rate": 1e-4, "export": ["float32"], "seed": 7}
+    config = make_config(given)
+    path = write_config(tmp_path / "config.yaml", config, {"parameters": 5})
+    assert read_config(path) == config
+    stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    made_with = stored.pop(RESOLVED_BY)
+    assert list(stored) == list(RunConfig.model_fields)
+    assert made_with == {"versions": versions(), "weights_sha256": sha256(weights), "parameters": 5}
+    assert versions().keys() >= {"python", "keras-transfer", "tensorflow", "keras", "numpy"}
+
+
+def test_the_path_that_the_pipeline_resolved_is_written_as_text(tmp_path):
+    config = make_config({"data": "photos"}).model_copy(update={"output": tmp_path / "run"})
+    assert read_config(write_config(tmp_path / "config.yaml", config)).output == str(tmp_path / "run")
+
+
+def test_options_given_win_over_the_file(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("data: photos\nepochs: 3\nlearning_rate: 1e-3\nexport: float32\n")
+    config = read_config(path, {"epochs": 4, "weights": "none"})
+    assert (config.data, config.epochs, config.learning_rate, config.strategy) == ("photos", 4, 1e-3, "full")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("data: [", "Settings must be YAML, `key: value` a line (line 2)"),
+        ("- data", "Settings must be `key: value` lines"),
+        ("photos", "Settings must be `key: value` lines"),
+        ("data: photos\nepochs: soon", "`epochs` must be a whole number of at least 1. Received: 'soon' (str)"),
+        ("data: photos\n3: 4", "Unknown key."),
+        ("data: !!python/object/apply:os.system [ls]", "Settings must be YAML"),
+        ("\xff\xfe", "Settings must be"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, text, sentence):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text + "\n", encoding="latin-1")
+    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="settings must exist"):
+        read_config(tmp_path / "none.yaml")

@@ -1,0 +1,56 @@
+"""The rooms core and tuning train on JAX where there is no TensorFlow to be imported."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = '''
+import sys
+
+class NoTensorFlow:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"{name} is blocked")
+
+sys.meta_path.insert(0, NoTensorFlow())
+import numpy as np
+import keras
+import keras_transfer as kt
+
+layers = keras.layers
+x = keras.Input((16, 16, 3))
+h = layers.BatchNormalization(name="bn")(layers.Conv2D(4, 3, name="conv")(layers.RandomFlip()(x)))
+h = layers.Conv2D(4, 3, name="conv2")(layers.Dropout(0.5)(h))
+h = layers.Dense(3, name="head")(layers.GlobalAveragePooling2D()(h))
+model = keras.Model(x, h)
+pictures = np.random.default_rng(0).random((24, 16, 16, 3), "float32"), np.arange(24) % 3
+before = [np.array(v) for v in model.get_layer("conv").weights + model.get_layer("bn").weights]
+head = np.array(model.get_layer("head").kernel)
+seen = []
+
+class Look(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        seen.append(np.array(self.model.get_layer("head").kernel))
+
+history = kt.tuning.feature_extraction(
+    model, *pictures, validation_data=pictures, views=2, epochs=3, batch_size=24, callbacks=[Look()], verbose=0
+)
+after = [np.array(v) for v in model.get_layer("conv").weights + model.get_layer("bn").weights]
+assert all(np.array_equal(a, b) for a, b in zip(before, after))
+assert np.abs(head - seen[0]).max() > 0 and np.abs(seen[0] - seen[1]).max() > 0
+assert len(history.history["val_accuracy"]) == 3
+uncached = kt.tuning.full(model, *pictures, epochs=1, batch_size=8, verbose=0)
+assert np.isfinite(uncached.history["loss"][0])
+assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
+print("trained on JAX")
+'''
+
+
+def test_trains_on_jax_with_tensorflow_blocked():
+    pytest.importorskip("jax")
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=240
+    )
+    assert ran.stdout.strip().endswith("trained on JAX"), ran.stderr[-2000:]

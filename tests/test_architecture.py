@@ -13,8 +13,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_transfer"
 ISLANDS = ("tuning", "peft", "domain", "fewshot", "zeroshot", "pretrain", "multitask", "distill", "compress")
 FLOORS = (("core",), ("data", "backbones"), ISLANDS, ("export", "evaluate"))
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-FLOOR |= dict.fromkeys(("config", "pipeline", "tracking", "demo", "cli"), 4) | dict.fromkeys(("__init__", "__main__"), 5)
-TENSORFLOW = ("core/", "data/", "backbones/tfhub.py", "export/", "domain/adda.py", "fewshot/maml.py")  # core/: inside functions
+FLOOR |= dict.fromkeys(("config", "pipeline", "tracking", "demo", "cli"), 4) | dict.fromkeys(
+    ("__init__", "__main__"), 5
+)
+TENSORFLOW = (
+    "core/",
+    "data/",
+    "backbones/tfhub.py",
+    "export/",
+    "domain/adda.py",
+    "fewshot/maml.py",
+)  # core/: inside functions
 NO_TENSORFLOW = ("data/__init__.py", "data/resize.py")
 PRIVATE = ("core/surgery.py", "core/training.py", "core/optimizers.py", "peft/quantized.py", "peft/lora.py")
 PRIVATE += ("backbones/tfhub.py",)
@@ -144,7 +153,10 @@ def test_a_rule_sees_what_breaks_it(rule, file, source):
 
 @pytest.mark.parametrize(
     "source",
-    ["from ..core.files import sha256", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..cli import app"],
+    [
+        "from ..core.files import sha256",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..cli import app",
+    ],
 )
 def test_what_is_allowed_passes(source):
     assert list(floors(PACKAGE / "tuning/x.py", ast.parse(source))) == []

@@ -63,12 +63,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="keras-transfer", standalone_mode=False)
         sys.stdout.flush()
-        return code if isinstance(code, int) else DONE
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt:  # before or after the command; one within it comes back as its code
+        code = INTERRUPTED
     except BrokenPipeError:  # `keras-transfer list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        code = DONE
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
             import traceback
@@ -76,7 +75,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         text, code = _explain(error)
         print(text, end="", file=sys.stderr)
-        return code
+    if code == INTERRUPTED:
+        print("Interrupted.", file=sys.stderr)
+    return code if isinstance(code, int) else DONE
 
 
 def _explain(error: Exception) -> tuple[str, int]:

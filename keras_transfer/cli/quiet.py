@@ -19,14 +19,14 @@ def load(room: str) -> ModuleType:
         return importlib.import_module(f"{PACKAGE}.{room}")
     if "tensorflow" not in sys.modules and on_terminal():
         print("Starting TensorFlow ...", file=sys.stderr, flush=True)
-    with _held_back():
+    with held_back():
         import keras  # noqa: F401
 
         return importlib.import_module(f"{PACKAGE}.{room}")
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
+def held_back() -> Iterator[None]:
     """Hold back what C++ code writes to the process's stderr; where the block fails, let it out."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -34,7 +34,7 @@ def _held_back() -> Iterator[None]:
         os.dup2(sink.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(kept, 2)
             sink.seek(0)
             os.write(2, sink.read())

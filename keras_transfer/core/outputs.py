@@ -4,23 +4,30 @@ from typing import Any
 
 import keras
 
-from .surgery import sublayers
+from .surgery import functional, steps, sublayers
 
 _PROBABILITIES = ("softmax", "sigmoid")
 
 
 def gives_logits(model: keras.Model) -> bool:
-    """Whether the outputs of `model` are logits: its last layer is linear, neither Softmax nor a softmax activation.
+    """Whether the outputs of `model` are logits: the last thing it computes is no softmax or sigmoid, layer or operation.
 
-    Looks through nested models to the last layer that computes something.
+    Looks through nested models to what comes last.
     """
-    layer: Any = model
-    while inside := sublayers(layer):
-        layer = inside[-1]
-    if isinstance(layer, keras.layers.Softmax):
+    last = _last(model)
+    if type(last).__name__.lower() in _PROBABILITIES:
         return False
-    activation = getattr(layer, "activation", None)
-    return getattr(activation, "__name__", "linear") not in _PROBABILITIES
+    return getattr(getattr(last, "activation", None), "__name__", "linear") not in _PROBABILITIES
+
+
+def _last(thing: Any) -> Any:
+    """The layer or operation that makes the output: in graphs the last step, else the last layer inside."""
+    graph = functional(thing) if isinstance(thing, keras.Model) else None
+    if graph is not None:
+        made = {id(tensor) for tensor in graph.outputs}
+        return _last(next(step.operation for step in steps(graph) if made & {id(tensor) for tensor in step.outputs}))
+    inside = sublayers(thing) if isinstance(thing, keras.layers.Layer) else []
+    return _last(inside[-1]) if inside else thing
 
 
 def classification_loss(model: keras.Model, one_hot: bool) -> keras.losses.Loss:

@@ -140,9 +140,11 @@ def _hint(item: Where, named: list[NamedLayer]) -> str:
 
 
 def _head(model: keras.Model) -> list[keras.layers.Layer] | None:
-    """The layer called `head`, else the last top layer with weights (a classifier's)."""
+    """The layer called `head`, else the last top layer with weights (a classifier's); an encoder has none."""
     layers = sublayers(model)
     named = [layer for layer in layers if layer.name == "head"]
+    if not named and any(layer.name == "backbone" for layer in layers):
+        return None
     return named or [layer for layer in layers if layer.weights][-1:] or None
 
 

@@ -1,5 +1,6 @@
 """Arrays of pictures and labels, checked at the border: uint8 (n, h, w, C) and integer labels inside."""
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from .assemble import Table, check_class_names
 from .pictures import parallel
 from .resize import check_image_size, resize
 from .scan import pixel_digest
+
+CHUNK = 256  # small pictures go to the threads in handfuls, or handing them over costs more than resizing
 
 
 def read_arrays(
@@ -100,18 +103,21 @@ def check_targets(y: Any, count: int, classes: int | None, what: str) -> tuple[n
 
 
 def resized(arrays: Sequence[np.ndarray], image_size: tuple[int, int], how: str) -> np.ndarray:
-    """All pictures in one uint8 array of `image_size`, resized by the one resize function where they differ from it."""
+    """All pictures in one uint8 array of `image_size`, each as the one resize function gives it."""
     pixels = np.empty((sum(map(len, arrays)), *image_size, arrays[0].shape[-1]), np.uint8)
     start = 0
     for x in arrays:
         part = pixels[start : start + len(x)]
         start += len(x)
-        if x.shape[1:3] == image_size:
-            for row, picture in enumerate(x):
-                part[row] = as_uint8(picture)
-            continue
-        for row, picture in enumerate(parallel(lambda p: resize(as_uint8(p), image_size, how), x)):
-            part[row] = picture
+
+        def fill(first: int, x: np.ndarray = x, part: np.ndarray = part) -> None:
+            if x.shape[1:3] == image_size and how != "crop":  # crop zooms in, also on a picture of the right size
+                part[first : first + CHUNK] = as_uint8(x[first : first + CHUNK])
+                return
+            for row in range(first, min(first + CHUNK, len(x))):
+                part[row] = resize(as_uint8(x[row]), image_size, how)
+
+        deque(parallel(fill, range(0, len(x), CHUNK)), maxlen=0)
     return pixels
 
 

@@ -143,8 +143,8 @@ def _check_classes(root: Path, top: Path, class_folders: list[Path]) -> None:
         inner = [inside.name for inside in _sub_folders(class_folders[0])]
         hint = f"if the classes are {_listed(inner)}, pass {str(class_folders[0])!r}" if inner else "add one"
         raise ValueError(
-            f"A classifier needs at least two classes, found only {class_folders[0].name!r} in {str(top)!r}; {hint}. "
-            f"Received: {str(root)!r}"
+            f"A classifier needs at least two classes, found only {class_folders[0].name!r}; {hint}. "
+            f"Received: {str(top)!r}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +24,7 @@ def glyph_backbone(weights: str | Path | None = WEIGHTS) -> keras.Model:
     """
     import keras
 
-    def convolve(x, filters: int, name: str, kernel: int = 3, strides: int = 1):
+    def convolve(x: Any, filters: int, name: str, kernel: int = 3, strides: int = 1) -> Any:
         x = keras.layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(x)

@@ -1,6 +1,7 @@
-"""The demo's source task: letters and digits drawn from the fonts that Matplotlib carries, distorted like handwriting."""
+"""The demo's source task: letters and digits drawn from the fonts that Matplotlib carries, distorted like writing."""
 
 import string
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -46,9 +47,10 @@ def masters(fonts: tuple[str, ...] = FONTS) -> np.ndarray:
             ImageDraw.Draw(sheet).text((64, 64), character, fill=255, font=font)
             glyph = sheet.crop(sheet.getbbox())
             scale = min(_GLYPH / glyph.height, _GLYPH / glyph.width)
-            glyph = glyph.resize((max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale))), Image.Resampling.BOX)
+            width, height = max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale))
+            glyph = glyph.resize((width, height), Image.Resampling.BOX)
             cell = Image.new("L", (_CELL, _CELL))
-            cell.paste(glyph, ((_CELL - glyph.width) // 2, (_CELL - glyph.height) // 2))
+            cell.paste(glyph, ((_CELL - width) // 2, (_CELL - height) // 2))
             cells[row, column] = np.asarray(cell.filter(ImageFilter.GaussianBlur(2))) / np.float32(255)
     return cells
 
@@ -63,8 +65,10 @@ def draw_glyphs(count: int, *, seed: int, fonts: tuple[str, ...] = FONTS) -> tup
         raise ValueError(f"Fonts are names out of keras_transfer.demo.glyphs.FONTS. Received: {unknown}")
     rng = np.random.default_rng(seed)
     font, character = rng.integers(len(fonts), size=count), rng.integers(len(CHARACTERS), size=count)
-    pictures = [_distort(masters(fonts)[font[part], character[part]], rng)
-                for part in np.array_split(np.arange(count), max(1, count // 2048))]
+    pictures = [
+        _distort(masters(fonts)[font[part], character[part]], rng)
+        for part in np.array_split(np.arange(count), max(1, count // 2048))
+    ]
     return np.concatenate(pictures), labels()[character]
 
 
@@ -85,7 +89,9 @@ def _distort(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.round(np.clip(pictures, 0, 1) * 255).astype("uint8")[..., None]
 
 
-def _warped_grid(count: int, rng: np.random.Generator, uniform) -> tuple[np.ndarray, np.ndarray]:
+def _warped_grid(
+    count: int, rng: np.random.Generator, uniform: Callable[[float, float], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Where in its cell each of the 32x32 pixels looks: rows and columns, (count, 32, 32) each."""
     axis = (np.arange(SIZE, dtype="float32") + 0.5) / SIZE * 2 - 1
     y, x = np.meshgrid(axis, axis, indexing="ij")
@@ -95,7 +101,7 @@ def _warped_grid(count: int, rng: np.random.Generator, uniform) -> tuple[np.ndar
     rows = turned_y * down + uniform(-0.08, 0.08)
     columns = (turned_x + slant * turned_y) * across + uniform(-0.12, 0.12)
     field = _enlarge(rng.normal(0, 1, (2 * count, 4, 4)).astype("float32")).reshape(2, count, SIZE, SIZE)
-    strength = uniform(0, 0.13)
+    strength = uniform(0, 0.20)
     half = _CELL / 2
     return (rows + strength * field[0]) * half + half - 0.5, (columns + strength * field[1]) * half + half - 0.5
 

@@ -100,7 +100,8 @@ def evaluate(model: "keras.Model", data: Any, *, class_names: Sequence[str] | No
     """Measure the inference model of `model` (float32, no augmentation) on held-out data.
 
     data: an `ImageData` (its test split, or else validation), a split of it, arrays `(x, y)`, or a finite data set of
-    batches `(x, y)`; labels are whole numbers or one-hot. class_names: from `data` where it has them, else "0", "1", ...
+    batches `(x, y)`; labels are whole numbers or one-hot. class_names: those of `data` where it has them, else "0",
+    "1", ...
     Raises `ValueError` for labels that are not classes of the model.
 
     Example: `print(kt.evaluate(model, data))`
@@ -141,7 +142,7 @@ def report_from(
     if not np.isfinite(probabilities).all():
         bad = int((~np.isfinite(probabilities)).any(1).sum())
         raise ValueError(
-            f"`probabilities` must be finite; the training diverged. Received: {bad} of {count} rows with NaN"
+            f"`probabilities` must be finite; did the training diverge? Received: {bad} of {count} rows that are not"
         )
     indices = class_indices(targets, classes)
     labels = tuple(str(index) for index in range(classes)) if class_names is None else tuple(map(str, class_names))

@@ -91,7 +91,7 @@ def show_predictions(model: keras.Model, data: Any, count: int = 12, wrong_first
     names = pictures.class_names or [str(index) for index in range(classes)]
     kept: list[tuple[float, int, np.ndarray, int, int, float]] = []
     number = 0
-    for x, y in pictures.batches(BATCH, None if wrong_first else count):
+    for x, y in pictures.batches(BATCH):
         check_pictures(inference, x)
         probabilities = predict_batch(inference, x, BATCH)
         for picture, target, row in zip(x, class_indices(y, classes), probabilities, strict=True):
@@ -102,6 +102,8 @@ def show_predictions(model: keras.Model, data: Any, count: int = 12, wrong_first
             item = (float(rank), -number, picture, int(target), best, float(row[best]))
             (heapq.heappush if len(kept) < count else heapq.heappushpop)(kept, item)
             number += 1
+        if number >= count and not wrong_first:
+            break
     return _gallery(sorted(kept, key=lambda item: item[:2], reverse=True), names)
 
 

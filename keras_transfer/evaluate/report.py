@@ -52,7 +52,7 @@ def _context(run: Path, pictures: Callable[[int], np.ndarray | None] | None) -> 
     if split is None:
         raise ValueError(f"metrics.json must have `validation` or `test`. Received: {sorted(metrics)}")
     report = read_predictions(run / "predictions.csv", split)
-    if list(report.class_names) != (run / "labels.txt").read_text("utf-8").splitlines():
+    if list(report.class_names) != (run / "labels.txt").read_text("utf-8").removesuffix("\n").split("\n"):
         raise ValueError(f"labels.txt and predictions.csv must name the same classes. Received: those in {str(run)!r}")
     mistakes = most_confident(report, pictures)
     history, config = _read(run / "history.json"), _config(run / "config.yaml")

@@ -1,6 +1,9 @@
 """The certificate of an export: on held-out pictures the file answers as the Keras model does, or it is not shipped."""
 
+import contextlib
 import html
+import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +99,23 @@ def certify(
     return compare(inference, path, pictures, blank)
 
 
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Meanwhile TensorFlow computes in all 24 bits: a GPU's default, TensorFloat-32, rounds factors to 11 of them."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    switch = tf.config.experimental
+    before = switch.tensor_float_32_execution_enabled()
+    switch.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        switch.enable_tensor_float_32_execution(before)
+
+
 def blank_certificate(file: str, precision: str, image_size: tuple[int, ...], resize: str, split: str) -> Certificate:
     """A certificate before anything was measured, which has not passed."""
     size = (int(image_size[0]), int(image_size[1]))
@@ -108,14 +128,15 @@ def compare(inference: keras.Model, path: Path, pictures: HeldOut, blank: Certif
     """Run both on the pictures and fill in the certificate."""
     measured = replace(blank, bytes=path.stat().st_size, sha256=sha256(path))
     try:
-        interpreter = Interpreter(path)
+        interpreter = Interpreter(path, min(4, os.cpu_count() or 1))
     except (RuntimeError, ValueError) as error:
         return replace(measured, reason=f"LiteRT cannot load the file: {_first_line(error)}")
     ours, theirs = [], []
-    for x, _ in pictures.batches(32, PICTURES):
-        check_pictures(inference, x)
-        ours.append(predict_batch(inference, x, 32))
-        theirs.append(np.stack([interpreter.run(one) for one in x]))
+    with full_float32():
+        for x, _ in pictures.batches(32, PICTURES):
+            check_pictures(inference, x)
+            ours.append(predict_batch(inference, x, 32))
+            theirs.append(np.stack([interpreter.run(one) for one in x]))
     return judge(np.concatenate(ours), np.concatenate(theirs), measured)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.files import temporary_sibling
 from ..data.resize import check_resize
-from .certificate import Certificate, CertificateError, blank_certificate, compare, failed
+from .certificate import Certificate, CertificateError, blank_certificate, compare, failed, full_float32
 from .heldout import HeldOut, check_pictures, held_out, random_pictures
 from .inference import inference_model, predict_batch
 from .io_json import ORDER, TOLERANCE, add_file, describe_io, reference_of, remove_file, shared_io
@@ -45,7 +45,8 @@ def export_tflite(
     pictures = pictures or random_pictures(shape)
     how = check_resize(resize or pictures.resize or "squash")
     labels = _labels(class_names if class_names is not None else pictures.class_names, inference.output_shape[-1])
-    description = _description(inference, pictures, labels, how, shared_io(path))
+    with full_float32():
+        description = _description(inference, pictures, labels, how, shared_io(path))
     blank = blank_certificate(path.name, precision, shape[:2], how, pictures.split)
     try:
         with temporary_sibling(path) as temporary:

@@ -35,18 +35,10 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     started = time.perf_counter()
     choices = choose(config)
     say = (lambda text: None) if config.quiet else say
-    from ..data import load_images
+    from .opening import open_data
 
-    data = load_images(
-        config.data,
-        image_size=choices.image_size,
-        resize=config.resize,
-        batch_size=config.batch_size,
-        validation_fraction=config.validation_fraction,
-        seed=config.seed,
-        on_bad=config.on_bad,
-        show_progress=False if config.quiet else None,
-    )
+    size = choices.image_size
+    data = open_data(config.model_dump(), (size, size, choices.channels), show_progress=False if config.quiet else None)
     for path, reason in data.skipped:
         say(f"skipped {path}: {reason}")
     say(describe(config, choices, data))
@@ -73,6 +65,7 @@ def train_model(config: RunConfig, choices: Any, data: Any) -> tuple[Any, Any]:
     """Build the classifier that the config names and fit it by its strategy."""
     import keras
 
+    from .. import tuning  # noqa: F401  registers the strategies
     from ..backbones import build_classifier
     from ..core.registry import get
 
@@ -92,20 +85,14 @@ def train_model(config: RunConfig, choices: Any, data: Any) -> tuple[Any, Any]:
         "views": config.views,
         "verbose": 0 if config.quiet else "auto",
     }
-    return model, get("strategy", choices.strategy)(model, data, **settings)
+    return model, get("strategy", config.strategy)(model, data, **settings)
 
 
 def _write(folder: Path, model: Any, data: Any, history: Any, config: RunConfig, choices: Any, seconds: dict[str, float]) -> Any:
-    from ..core.files import sha256
     from .writing import write_run
 
-    used = Path(str(choices.weights)) if choices.weights is not None else None
-    resolved = {
-        "weights_sha256": sha256(used) if used is not None and used.is_file() else None,
-        "parameters": int(model.count_params()),
-        "class_names": list(data.class_names),
-    }
-    concrete = config.model_copy(update={"strategy": choices.strategy, "image_size": choices.image_size, "output": choices.output})
+    resolved = {"parameters": int(model.count_params()), "class_names": list(data.class_names)}
+    concrete = config.model_copy(update={"image_size": choices.image_size, "output": str(choices.output)})
     return write_run(folder, model, data, history, concrete, resolved, seconds)
 
 

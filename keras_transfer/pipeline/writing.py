@@ -14,7 +14,10 @@ from ..core.saving import save
 from ..evaluate import report_from, write_predictions, write_report
 from ..evaluate.metrics import Report
 from ..export import Certificate, CertificateError, export_tflite, inference_model
+from ..export.inference import predict_batch
 from .folder import RunFailed
+
+BATCH = 64
 
 
 def write_run(
@@ -34,11 +37,11 @@ def write_run(
     write_json(folder / "history.json", history_of(history))
     write_config(folder / "config.yaml", config, resolved)
     final = inference_model(model)
-    reports = {name: _report(final, split, names) for name, split in data.splits.items() if name != "train"}
+    reports = {name: _report(final, split, names, name) for name, split in data.splits.items() if name != "train"}
     held_out, pictures = data.held_out
     write_predictions(folder / "predictions.csv", reports[held_out])
     exporting = time.perf_counter()
-    failures = [reason for precision in config.export if (reason := certify(folder, model, data, precision)[1])]
+    failures = [reason for precision in config.export if (reason := certify(folder, final, data, precision)[1])]
     now = time.perf_counter()
     total = sum(seconds.values()) + now - started
     times = {**seconds, "export": now - exporting, "total": total}
@@ -74,13 +77,10 @@ def _last_epoch(history: keras.callbacks.History) -> dict[str, Any]:
     return {"epoch": history.epoch[-1] + 1, **{name: float(values[-1]) for name, values in curves.items()}}
 
 
-def _report(final: keras.Model, split: Any, names: list[str]) -> Report:
-    probabilities = [final.predict_on_batch(x) for x, *_ in (split.gather(part) for part in _parts(len(split)))]
-    return report_from(np.concatenate(probabilities), split.targets(), names, split.names)
-
-
-def _parts(count: int, size: int = 64) -> list[np.ndarray]:
-    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+def _report(final: keras.Model, split: Any, names: list[str], name: str) -> Report:
+    parts = [np.arange(start, min(start + BATCH, len(split))) for start in range(0, len(split), BATCH)]
+    probabilities = [predict_batch(final, split.gather(part)[0], BATCH) for part in parts]
+    return report_from(np.concatenate(probabilities), split.targets(), names, split.names, split=name)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def train(
     """Fit what trains in `model` with Adam and the cross-entropy that suits labels and outputs.
 
     With validation data the fit ends `patience` epochs after the best validation accuracy, and `keep="best"` puts that
-    epoch's weights back (`"last"`: stays at the last). `history.best_epoch` counts from 0; None without validation data.
+    epoch's weights back (`"last"`: stays at the last). `history.best_epoch` is the epoch that was put back, counted from 0; None
+    where the last was kept.
     """
     if keep not in ("best", "last"):
         raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
@@ -94,7 +95,8 @@ def train(
         callbacks=watchers,
         **settings,
     )
-    history.best_epoch = int(np.argmax(history.history["val_accuracy"])) if validation_data is not None else None
+    chosen = validation_data is not None and keep == "best"
+    history.best_epoch = int(np.argmax(history.history["val_accuracy"])) if chosen else None
     return history
 
 

@@ -86,3 +86,11 @@ def test_no_match_is_an_error_that_helps(small_model, where, message):
 def test_a_wrong_kind_of_where_is_a_type_error(small_model):
     with pytest.raises(TypeError, match="Received: 3"):
         select(small_model(), 3)
+
+
+def test_an_encoder_has_no_head():
+    from keras_transfer.backbones import build_encoder
+
+    encoder = build_encoder("mobilenet_0.25", weights=None, input_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match="no head"):
+        select(encoder, "head")

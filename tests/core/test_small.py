@@ -53,10 +53,14 @@ def test_one_name_one_thing():
         (lambda: keras.layers.Softmax(), False),
         (lambda: keras.Sequential([keras.layers.Dropout(0.1), keras.layers.Dense(3)]), True),
         (lambda: keras.layers.Activation("softmax"), False),
+        (lambda: lambda x: keras.ops.softmax(keras.layers.Dense(3)(x)), False),
+        (lambda: lambda x: keras.ops.relu(keras.layers.Dense(3)(x)), True),
+        (lambda: keras.layers.MultiHeadAttention(1, 3), True),
     ],
 )
 def test_logits_are_told_from_probabilities(last, logits):
-    x = keras.Input((3,))
-    model = keras.Model(x, last()(x))
+    x = keras.Input((3, 3))
+    layer = last()
+    model = keras.Model(x, layer(x, x) if isinstance(layer, keras.layers.MultiHeadAttention) else layer(x))
     assert gives_logits(model) is logits
     assert classification_loss(model, one_hot=True).get_config()["from_logits"] is logits

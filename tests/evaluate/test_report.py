@@ -1,0 +1,242 @@
+"""`report.html` from a run folder: complete, self-contained, and safe against names."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_transfer.evaluate import report_from, write_predictions, write_report
+from keras_transfer.evaluate.charts import chart, nice_ticks, whole_ticks
+from keras_transfer.evaluate.report import wilson
+
+NAMES = ["ant", "<script>alert(1)</script>", "wasp & co"]
+
+
+def certificate(passed=True):
+    return {
+        "precision": "float32",
+        "file": "model_float32.tflite",
+        "passed": passed,
+        "reason": None if passed else "A probability differs by 0.3, more than 0.0001.",
+        "pictures": 40,
+        "split": "validation",
+        "max_difference": 2e-7,
+        "tolerance": 1e-4,
+        "top1_agreement": 1.0,
+        "ties": 0,
+        "bytes": 1_600_000,
+        "sha256": "ab" * 32,
+        "image_size": [16, 16],
+        "resize": "squash",
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder as `fit` leaves it, without the model."""
+    folder = tmp_path / ".insects.partial"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    targets = np.arange(40) % 2
+    probabilities = rng.dirichlet(np.ones(3), 40)
+    report = report_from(probabilities, targets, NAMES, [f"{i}<i>.jpg" for i in range(40)], "validation")
+    write_predictions(folder / "predictions.csv", report)
+    curves = {
+        "loss": [1.0, 0.5, 0.4],
+        "accuracy": [0.5, 0.7, 0.8],
+        "val_loss": [1, 0.8, 0.9],
+        "val_accuracy": [0.4, 0.7, 0.6],
+    }
+    content = {
+        "history.json": {"epoch": [1, 2, 3], **curves, "best_epoch": 2},
+        "metrics.json": {
+            "validation": report.to_dict(),
+            "last_epoch": {"epoch": 3, "loss": 0.9, "accuracy": 0.6},
+            "seconds": {"scan": 0.5, "fit": 10.25, "export": 2.0, "total": 13.0},
+        },
+        "certificate.json": {"float32": certificate()},
+    }
+    for name, value in content.items():
+        (folder / name).write_text(json.dumps(value))
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    (folder / "config.yaml").write_text(
+        "backbone: mobilenet_v2\nexport: [float32]\nversions:\n  keras: 3.15.1\nseed: null\n"
+    )
+    return folder
+
+
+def change(run, name, edit):
+    found = json.loads((run / name).read_text())
+    edit(found)
+    (run / name).write_text(json.dumps(found))
+
+
+class Page(HTMLParser):
+    """The tags and the text of a page; a tag that is not closed is an error."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.words = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br", "line", "circle", "polyline"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).replace("\xa0", " ").split())
+
+
+def page(run, **arguments):
+    return Page(write_report(run, **arguments).read_text("utf-8"))
+
+
+def test_it_tells_everything_of_the_run(run):
+    found = page(run)
+    for words in (
+        "insects", "Validation chose the epoch: number 2 of 3 was kept", "The last epoch (3)", "60.0 %", "wasp & co",
+        "model_float32.tflite: passed", "2e-07", "mobilenet_v2", "versions.keras", "3.15.1", "fit 10.2", "Macro F1",
+    ):  # fmt: skip
+        assert words in found.text, words
+    assert sum(tag == "svg" for tag, _ in found.tags) == 2
+
+
+def test_law_it_is_one_file_without_scripts_or_addresses(run):
+    found = page(run, pictures=lambda index: np.zeros((80, 80, 3), "uint8"))
+    assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in found.tags}
+    addresses = [value for _, attrs in found.tags for key, value in attrs.items() if key in ("src", "href")]
+    assert addresses
+    assert all(value.startswith("data:image/") for value in addresses)
+    text = (run / "report.html").read_text("utf-8")
+    assert "http" not in text.replace('http-equiv="Content-Security-Policy"', "")
+    assert "url(" not in text
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in found.tags
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_law_names_are_text_and_nothing_else(run):
+    found = page(run)
+    assert "<script>alert(1)</script>" in found.text
+    assert "<script>" not in (run / "report.html").read_text("utf-8")
+
+
+def test_the_most_confident_mistakes_come_with_their_pictures(run):
+    with open(run / "predictions.csv") as file:
+        rows = [line.rstrip("\n").split(",") for line in file][1:]
+    wrong = [(float(row[3]), index) for index, row in enumerate(rows) if row[1] != row[2]]
+    expected = [index for _, index in sorted(wrong, key=lambda item: (-item[0], item[1]))][:12]
+    asked = []
+
+    def picture(index):
+        asked.append(index)
+        if index == expected[1]:
+            raise OSError("gone")
+        return None if index == expected[2] else np.full((16, 16, 1), index, "uint8")
+
+    found = page(run, pictures=picture)
+    assert asked == expected
+    images = [attrs for tag, attrs in found.tags if tag == "img"]
+    assert len(images) == len(expected) - 2
+    png = base64.b64decode(images[0]["src"].partition(",")[2])
+    assert np.asarray(Image.open(io.BytesIO(png))).tolist() == np.full((16, 16), expected[0]).tolist()
+    assert images[0]["alt"] == f"{expected[0]}<i>.jpg"
+
+
+def test_without_pictures_the_mistakes_are_listed(run):
+    found = page(run)
+    assert not [tag for tag, _ in found.tags if tag == "img"]
+    assert "Most confident mistakes picture true predicted confidence" in found.text
+
+
+def test_where_nothing_was_chosen_it_says_so(run):
+    change(run, "history.json", lambda found: found.update(best_epoch=None))
+    found = page(run)
+    assert "The last epoch, number 3, was kept; validation chose nothing." in found.text
+    assert "Validation chose" not in found.text
+
+
+def test_a_test_split_stands_first(run):
+    change(run, "metrics.json", lambda found: found.update(test={**found["validation"], "accuracy": 0.99}))
+    found = page(run)
+    assert "Test accuracy 99.0 %" in found.text
+    assert "The test pictures had no part in that choice" in found.text
+    assert "Validation accuracy" in found.text
+
+
+def test_a_failed_certificate_is_told(run):
+    (run / "certificate.json").write_text(json.dumps(certificate(passed=False)))
+    found = page(run)
+    assert "model_float32.tflite: failed" in found.text
+    assert "A probability differs by 0.3" in found.text
+
+
+def test_what_need_not_be_there_may_be_missing(run):
+    for name in ("history.json", "certificate.json", "config.yaml"):
+        (run / name).unlink()
+    found = page(run)
+    assert "Certificate" not in found.text
+    assert not [tag for tag, _ in found.tags if tag == "svg"]
+
+
+def test_many_classes_give_the_pairs_instead_of_the_matrix(run):
+    names = [f"class {index}" for index in range(30)]
+    report = report_from(np.eye(30, dtype="float32")[[5, 5, 7]], [4, 4, 7], names)
+    write_predictions(run / "predictions.csv", report)
+    (run / "labels.txt").write_text("\n".join(names))
+    assert "What is confused most true taken for pictures class 4 class 5 2" in page(run).text
+
+
+def test_a_folder_that_is_no_run_is_refused(run, tmp_path):
+    with pytest.raises(ValueError, match=r"has metrics.json, predictions.csv, labels.txt\. Received"):
+        write_report(tmp_path)
+    (run / "labels.txt").write_text("ant\nbee\nwasp\n")
+    with pytest.raises(ValueError, match="name the same classes"):
+        write_report(run)
+    (run / "metrics.json").write_text("{")
+    with pytest.raises(ValueError, match=r"metrics\.json must be whole JSON"):
+        write_report(run)
+
+
+def test_number_wilson():
+    low, high = wilson(0.9, 100)  # the interval of 90 successes in 100, Brown, Cai & DasGupta 2001, (4)
+    assert (round(low, 4), round(high, 4)) == (0.8256, 0.9448)
+    assert wilson(1.0, 10)[1] == 1.0
+    assert wilson(0.0, 10)[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.1, 0.9), (0, 3), (0.7843, 0.7843), (-2, 5), (0, 0), (1e-6, 3e-6), (0.5, 431)]
+)
+def test_law_ticks_hold_the_values_between_them(low, high):
+    ticks = nice_ticks(low, high)
+    assert ticks[0] <= low + 1e-9
+    assert ticks[-1] >= high - 1e-9
+    assert 2 <= len(ticks) <= 7
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+
+
+def test_charts_hold_one_epoch_and_gaps():
+    assert whole_ticks(1, 1) == [1]
+    assert whole_ticks(1, 20) == [1, 5, 9, 13, 17]
+    one = chart("Loss", [1], {"training": [0.5]}, 1)
+    assert len(one["lines"][0]["points"]) == 1
+    gaps = chart("Loss", [1, 2, 3], {"training": [0.5, None, float("nan")], "validation": []})
+    assert [len(line["points"]) for line in gaps["lines"]] == [1, 0]
+    assert all(re.fullmatch(r"-?\d+(\.\d+)?", label) for _, label in gaps["y"])

@@ -1,0 +1,127 @@
+"""The commands on a finished run, and the exit codes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from keras_transfer.cli.app import run as command
+
+SMALL = ["--backbone", "mobilenet_0.25", "--image-size", "32", "--epochs", "1", "--augmentation", "none", "--weights", "none"]
+
+
+def test_evaluate(run, capsys):
+    assert command(["evaluate", str(run), str(run.parents[1] / "colours"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert told["split"] == "test"
+    assert told["accuracy"] == pytest.approx(metrics["test"]["accuracy"])
+
+
+def test_evaluate_a_plain_folder_of_classes(run, capsys, photos, tmp_path):
+    photos(tmp_path / "new", {"red": 3, "blue": 2}, seed=5)
+    assert command(["evaluate", str(run), "new", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "all"
+
+
+def test_export_proves_itself_again(run, capsys, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "model_float32.tflite").unlink()
+    assert command(["export", "copy", "--precision", "float32", "--data", str(run.parents[1] / "colours")]) == 0
+    assert (copy / "model_float32.tflite").is_file()
+    assert command(["predict", "copy/model_float32.tflite", str(run.parents[1] / "colours" / "test" / "red" / "0.png")]) == 0
+
+
+def test_list(run, capsys):
+    assert command(["list", str(run.parent), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["backbone"], row["strategy"], row["split"]) == ("colours", "mobilenet_0.25", "full", "test")
+
+
+def test_predict_agrees_with_predictions_csv(run, capsys):
+    import csv
+
+    with open(run / "predictions.csv", newline="") as file:
+        first = next(csv.DictReader(file))
+    assert command(["predict", str(run), str(run.parents[1] / "colours" / first["path"]), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert first["predicted"] in json.dumps(told)
+
+
+def test_predict_a_file_without_tensorflow(run):
+    picture = run.parents[1] / "colours" / "test" / "red" / "0.png"
+    code = (
+        "import sys; from keras_transfer.cli.app import run; code = run(sys.argv[1:]);"
+        "assert code == 0; assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules), 'heavy'"
+    )
+    arguments = ["predict", str(run / "model_float32.tflite"), str(picture)]
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_below_min_accuracy_is_one_and_the_run_is_there(capsys, photos, tmp_path):
+    photos(tmp_path / "p", {"red": 5, "blue": 5})
+    # nobody reaches 1.0 with labels at random: the same colour in both classes
+    for index in range(5):
+        photos(tmp_path / "q", {"red": 1}, seed=10 + index)
+        (tmp_path / "p" / "blue" / f"{index}.png").unlink()
+        shutil.move(tmp_path / "q" / "red" / "0.png", tmp_path / "p" / "blue" / f"{index}.png")
+    code = command(["fit", "p", *SMALL, "--min-accuracy", "1.0", "--quiet"])
+    captured = capsys.readouterr()
+    assert code == 1
+    assert "below --min-accuracy" in captured.err
+    assert (tmp_path / "saved_models" / "p" / "metrics.json").is_file()
+
+
+def test_an_interrupt_leaves_nothing_and_exits_with_130(monkeypatch, photos, tmp_path):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    photos(tmp_path / "p", {"red": 5, "blue": 5})
+    monkeypatch.setattr("keras_transfer.pipeline.training.train_model", interrupted)
+    assert command(["fit", "p", *SMALL]) == 130
+    assert sorted(os.listdir(tmp_path)) == ["p"]
+
+
+def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, capsys, photos, tmp_path):
+    import keras_transfer.export.tflite as tflite
+
+    photos(tmp_path / "p", {"red": 5, "blue": 5})
+    real = tflite.convert
+
+    def tampered(inference, shape):
+        inference.trainable_variables[-1].assign(inference.trainable_variables[-1] + 3.0 * (inference.output_shape[-1] - 1))
+        for variable in inference.trainable_variables[-2:]:
+            variable.assign(-variable * 40 + 1)
+        return real(inference, shape)
+
+    def convert(inference, shape):
+        before = inference.get_weights()
+        try:
+            return tampered(inference, shape)
+        finally:
+            inference.set_weights(before)
+
+    monkeypatch.setattr(tflite, "convert", convert)
+    assert command(["fit", "p", *SMALL, "--quiet"]) == 1
+    run = tmp_path / "saved_models" / "p"
+    certificate = json.loads((run / "certificate.json").read_text())["float32"]
+    assert certificate["passed"] is False
+    assert certificate["reason"]
+    assert not list(run.glob("*.tflite"))
+    assert (run / "report.html").is_file()
+    assert "certificate" in capsys.readouterr().err
+
+
+def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run):
+    saved = tmp_path / "saved_models"
+    shutil.copytree(run, saved / "p")
+    photos(tmp_path / "p", {"red": 5, "blue": 5})
+    assert command(["fit", "p", *SMALL, "--quiet"]) == 0
+    assert sorted(os.listdir(saved)) == ["p", "p-2"]
+    assert command(["fit", "p", *SMALL, "--quiet", "--output", "saved_models/p", "--overwrite"]) == 0
+    assert (saved / "p" / "labels.txt").read_text() == "blue\nred\n"
+    assert sorted(os.listdir(saved)) == ["p", "p-2"]

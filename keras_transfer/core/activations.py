@@ -49,11 +49,15 @@ class _View(keras.layers.Layer):
         return self.prefix.compute_output_spec(x)
 
 
-def run_prefix(cut: Cut, batches: Iterable[Any], count: int, views: int, text: str, show: bool | None = None) -> np.ndarray:
+def run_prefix(
+    cut: Cut, batches: Iterable[Any], count: int, views: int, text: str, show: bool | None = None
+) -> np.ndarray:
     """The activations of `count` samples, shape (views, count, ...) float32; `views=0` is one view without augmentation."""
     first = (cut.augmentation or cut.prefix).inputs[0]
     x = keras.Input(batch_shape=first.shape, dtype=first.dtype)
-    runner = keras.Model(x, _View(cut, augmented=views > 0)(x))  # Keras compiles its `predict_on_batch` once for all batches
+    runner = keras.Model(
+        x, _View(cut, augmented=views > 0)(x)
+    )  # Keras compiles its `predict_on_batch` once for all batches
     kept: np.ndarray | None = None
     at = 0
     for x in progress(batches, total=-(-count // 32), text=text, show=show):
@@ -71,7 +75,7 @@ def run_prefix(cut: Cut, batches: Iterable[Any], count: int, views: int, text: s
 def activations(cut: Cut, source: Source, views: int, seed: int, show: bool | None = None) -> np.ndarray:
     """`run_prefix` over an indexable source; found again without computing when prefix, data and views are the same."""
     content = source.fingerprint
-    key = f"{_weights_key(cut)}/{content}/{views}/{seed if views else 0}" if content else None
+    key = f"{_weights_key(cut)}/{content}/{views}/{seed if views else 0}" if content else ""
     if key in _store:
         _store.move_to_end(key)
         return _store[key]
@@ -96,7 +100,7 @@ class ViewBatches(Batches):
     def __init__(self, views: np.ndarray, rest: list[np.ndarray], batch_size: int = 32, **kwargs: Any) -> None:
         super().__init__(ArraySource(np.arange(views.shape[1]), *rest), batch_size, **kwargs)
         self.views = views
-        self._first = np.random.default_rng(self.seed).integers(len(views), size=views.shape[1])
+        self._first: np.ndarray = np.random.default_rng(self.seed).integers(0, len(views), (views.shape[1],))
 
     def gather(self, indices: np.ndarray) -> tuple[Any, ...]:
         which = (self._first[indices] + self.epoch) % len(self.views)
@@ -111,7 +115,9 @@ def _room(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _weights_key(cut: Cut) -> str:
-    digest = hashlib.sha256(repr([describe(part) for part in (cut.augmentation, cut.prefix) if part is not None]).encode())
+    digest = hashlib.sha256(
+        repr([describe(part) for part in (cut.augmentation, cut.prefix) if part is not None]).encode()
+    )
     for variable in cut.prefix.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
     return digest.hexdigest()

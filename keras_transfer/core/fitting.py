@@ -1,4 +1,4 @@
-"""Fit a model whose frozen part runs once: on cached activations where that is right, else in inference mode inside the fit."""
+"""Fit a model whose frozen part runs once, on cached activations; where that is not right, in inference mode in the fit."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -59,12 +59,14 @@ def fit(
     """Compile and fit `model`; whatever lies before its first layer that trains runs in inference mode, and only once.
 
     x, y: NumPy arrays, a `tf.data.Dataset`, a `PyDataset`, or a source with `gather` (a split of `kt.load_images`).
-    views: how many augmented views of each picture are cached (1 where the model has no augmentation); where `views` is not
-    below `epochs` nothing would be saved, and the fit runs without cache, as it does on data that does not repeat.
-    Callbacks see the whole model. Afterwards the whole model is compiled, with the same optimizer.
+    views: how many augmented views of each picture are cached (1 where the model has no augmentation); where `views`
+    is not below `epochs` nothing would be saved, and the fit runs without cache, as it does on data that does not
+    repeat. Callbacks see the whole model. Afterwards the whole model is compiled, with the same optimizer.
     """
     if not model.trainable_weights:
-        raise ValueError("At least one layer must train; unfreeze the head first (kt.unfreeze(model, 'head')). Received: a frozen model")
+        raise ValueError(
+            "At least one layer must train; unfreeze the head first (kt.unfreeze(model, 'head')). Received: a frozen model"
+        )
     if epochs < 1:
         raise ValueError(f"`epochs` must be at least 1. Received: {epochs!r}")
     verbose = (1 if on_terminal() else 2) if verbose == "auto" else verbose
@@ -107,7 +109,11 @@ def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any)
     if views < epochs and not fit_kwargs.get("steps_per_epoch"):
         return True
     if verbose:
-        reason = f"{views} view(s) a picture are not fewer than {epochs} epoch(s)" if views >= epochs else "an epoch is a number of steps"
+        reason = (
+            f"{views} view(s) a picture are not fewer than {epochs} epoch(s)"
+            if views >= epochs
+            else "an epoch is a number of steps"
+        )
         print(f"No cache of the frozen part: {reason}.")
     return False
 

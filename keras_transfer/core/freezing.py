@@ -15,10 +15,11 @@ PLAN_FORMAT = 1
 
 
 def freeze(model: Model, where: Where = None) -> Model:
-    """Freeze the layers that `where` names (all by default): their weights stay, BatchNorm there runs in inference mode.
+    """Freeze the layers that `where` names (all by default): their weights stay, BatchNorm there runs in inference
+    mode.
 
-    In a plain `fit` Keras runs a frozen Dropout as it always does; in our own fits the whole frozen prefix is in inference
-    mode. Works in place, before `compile` (or compile again), and returns the model.
+    In a plain `fit` Keras runs a frozen Dropout as it always does; in our own fits the whole frozen prefix is in
+    inference mode. Works in place, before `compile` (or compile again), and returns the model.
 
     Example: `kt.freeze(model, "backbone")`
     """
@@ -31,9 +32,10 @@ def freeze(model: Model, where: Where = None) -> Model:
 def unfreeze(model: Model, where: Where = None, batch_norm: str = "freeze") -> Model:
     """Let the layers that `where` names (all by default) train; a frozen BatchNorm stays frozen unless asked otherwise.
 
-    `batch_norm="freeze"` leaves every BatchNorm as it is: one that was frozen stays in inference mode (its statistics came
-    with the pretrained weights and a small data set would spoil them), one that trained goes on training. `"train"` lets
-    those in `where` train too. Works in place, before `compile` (or compile again), and returns the model.
+    `batch_norm="freeze"` leaves every BatchNorm as it is: one that was frozen stays in inference mode (its statistics
+    came with the pretrained weights and a small data set would spoil them), one that trained goes on training.
+    `"train"` lets those in `where` train too. Works in place, before `compile` (or compile again), and returns the
+    model.
 
     Example: `kt.unfreeze(model, ["head", "top:3"])`
     """
@@ -65,7 +67,9 @@ def apply_plan(model: Model, plan: dict[str, Any]) -> Model:
         raise ValueError(f"A freeze plan must have format {PLAN_FORMAT}. Received: format={plan.get('format')!r}")
     here, there = owners(model), plan["layers"]
     if len(here) != len(there):
-        raise ValueError(f"The freeze plan is for another model: it must hold {len(here)} layers. Received: {len(there)} layers")
+        raise ValueError(
+            f"The freeze plan is for another model: it must hold {len(here)} layers. Received: {len(there)} layers"
+        )
     for one, entry in zip(here, there, strict=True):
         mine = _identity(one)
         if (mine["class"], mine["shapes"]) != (entry["class"], entry["shapes"]):
@@ -97,7 +101,9 @@ def _state(model: keras.Model) -> dict[int, bool]:
 
     visit(model, True)
     if not state:
-        raise ValueError(f"The model must be built (call it once, or give it an input shape) first. Received: model {model.name!r}")
+        raise ValueError(
+            f"The model must be built (call it once, or give it an input shape) first. Received: model {model.name!r}"
+        )
     return state
 
 
@@ -138,7 +144,9 @@ class TrainableReport:
         width = max([len(row["part"]) for row in self.rows] + [4])
         lines = [f"{'part':<{width}}  {'class':<24} {'params':>12} {'trainable':>12}  state"]
         for row in self.rows:
-            lines.append(f"{row['part']:<{width}}  {row['class']:<24} {row['params']:>12,} {row['trainable']:>12,}  {row['state']}")
+            lines.append(
+                f"{row['part']:<{width}}  {row['class']:<24} {row['params']:>12,} {row['trainable']:>12,}  {row['state']}"
+            )
         return "\n".join([*lines, self.line])
 
     def _repr_html_(self) -> str:

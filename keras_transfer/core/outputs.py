@@ -10,7 +10,8 @@ _PROBABILITIES = ("softmax", "sigmoid")
 
 
 def gives_logits(model: keras.Model) -> bool:
-    """Whether the outputs of `model` are logits: the last thing it computes is no softmax or sigmoid, layer or operation.
+    """Whether the outputs of `model` are logits: the last thing it computes is no softmax or sigmoid, layer or
+    operation.
 
     Looks through nested models to what comes last.
     """

@@ -19,8 +19,8 @@ class Cut(NamedTuple):
 def split_augmentation(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
     """Split off the random layers that act on the input before any weight: `(augmentation or None, the rest)`.
 
-    The rest shares every weight with `model` and gives the same answer twice. A subclassed model has no graph to cut and
-    comes back whole. Raises `ValueError` where other tensors pass beside the random layers.
+    The rest shares every weight with `model` and gives the same answer twice. A subclassed model has no graph to cut
+    and comes back whole. Raises `ValueError` where other tensors pass beside the random layers.
     """
     graph = functional(model)
     if graph is None:
@@ -70,7 +70,9 @@ def cut(model: keras.Model) -> Cut | None:
     return None
 
 
-def _cut_inside(graph: keras.Model, before: keras.KerasTensor, way: list[Step], index: int) -> tuple[keras.Model, keras.Model] | None:
+def _cut_inside(
+    graph: keras.Model, before: keras.KerasTensor, way: list[Step], index: int
+) -> tuple[keras.Model, keras.Model] | None:
     """Cut inside the nested model at `index`, the first that trains, where its own beginning is frozen."""
     nested = way[index].operation
     tensor = _only_live_tensor(graph, index) if index else before

@@ -12,7 +12,8 @@ _TABLE: dict[str, dict[str, Any]] = {}
 def register(name: str, kind: str = "layer") -> Callable[[T], T]:
     """Register a class or a function under `name` among its `kind` (`"layer"`, `"strategy"`, ...).
 
-    A class is also registered with Keras as `keras_transfer>ClassName`, so that plain `keras.models.load_model` finds it.
+    A class is also registered with Keras as `keras_transfer>ClassName`, so that plain `keras.models.load_model` finds
+    it.
     """
 
     def decorate(thing: T) -> T:

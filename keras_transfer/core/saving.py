@@ -15,8 +15,8 @@ PLAN = "freeze.json"  # a member of the archive; Keras ignores what it does not 
 def save(model: keras.Model, path: str | Path) -> Path:
     """Save `model` to a `.keras` file, whole or not at all, with the plan of what is frozen inside.
 
-    `keras.models.load_model` reads the file too; only the plan is then Keras' own (it loses the frozen state of layers that
-    make their sublayers in `build`).
+    `keras.models.load_model` reads the file too; only the plan is then Keras' own (it loses the frozen state of
+    layers that make their sublayers in `build`).
 
     Example: `kt.save(model, "flowers.keras")`
     """
@@ -33,7 +33,8 @@ def save(model: keras.Model, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> keras.Model:
-    """Load a model that `kt.save` (or Keras) wrote, and freeze again what was frozen; a run folder gives its `model.keras`.
+    """Load a model that `kt.save` (or Keras) wrote, and freeze again what was frozen; a run folder gives its
+    `model.keras`.
 
     Example: `model = kt.load("saved_models/flowers")`
     """
@@ -42,7 +43,9 @@ def load(path: str | Path) -> keras.Model:
     if not path.is_file():
         raise ValueError(f"There must be a '.keras' file or a run folder to load. Received: {str(path)!r}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"The file to load must be a whole '.keras' archive; this one is cut short or another format. Received: {str(path)!r}")
+        raise ValueError(
+            f"The file to load must be a whole '.keras' archive; this one is cut short or another format. Received: {str(path)!r}"
+        )
     with zipfile.ZipFile(path) as archive:
         plan = json.loads(archive.read(PLAN)) if PLAN in archive.namelist() else None
     model = keras.models.load_model(path)

@@ -55,7 +55,9 @@ def find(kind: str, model: keras.Model) -> Any:
         found = finder(model)
         if found:
             return found
-    raise ValueError(f"The model has no {kind} that we know; name layers by path instead. Received: model {model.name!r}")
+    raise ValueError(
+        f"The model has no {kind} that we know; name layers by path instead. Received: model {model.name!r}"
+    )
 
 
 def select(model: keras.Model, where: Where) -> list[NamedLayer]:
@@ -96,7 +98,9 @@ def _match(model: keras.Model, named: list[NamedLayer], item: Where) -> list[ker
         try:
             item = re.compile(item.removeprefix("re:"))
         except re.error as error:
-            raise ValueError(f"`where` must hold a valid regular expression after 're:' ({error}). Received: {item!r}") from error
+            raise ValueError(
+                f"`where` must hold a valid regular expression after 're:' ({error}). Received: {item!r}"
+            ) from error
     if isinstance(item, re.Pattern):
         return [layer for path, layer in named if item.fullmatch(path)]
     if isinstance(item, type):
@@ -128,7 +132,9 @@ def _top(model: keras.Model, word: str) -> Sequence[Sequence[keras.layers.Layer]
     count = word.removeprefix("top:")
     blocks = find("blocks", model)
     if not count.isdigit() or not 1 <= int(count) <= len(blocks):
-        raise ValueError(f"'top:N' takes the last N of the backbone's {len(blocks)} blocks, N from 1. Received: {word!r}")
+        raise ValueError(
+            f"'top:N' takes the last N of the backbone's {len(blocks)} blocks, N from 1. Received: {word!r}"
+        )
     return blocks[-int(count) :]
 
 

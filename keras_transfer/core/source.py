@@ -11,7 +11,10 @@ import numpy as np
 class Source(Protocol):
     """Samples by index: `gather(indices)` gives `(x, y)` or `(x, y, sample_weight)`; `fingerprint` names the content or is None."""
 
-    fingerprint: str | None
+    @property
+    def fingerprint(self) -> str | None:
+        """A digest of the content, or None where it is not known."""
+        ...
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -29,7 +32,9 @@ class ArraySource:
         parts = [x, y] if sample_weight is None else [x, y, sample_weight]
         self.arrays = [np.asarray(part) for part in parts]
         if len({len(part) for part in self.arrays}) != 1:
-            raise ValueError(f"x, y and sample_weight must have equal lengths. Received: {[len(part) for part in self.arrays]}")
+            raise ValueError(
+                f"x, y and sample_weight must have equal lengths. Received: {[len(part) for part in self.arrays]}"
+            )
         if not len(self.arrays[0]):
             raise ValueError("There must be at least one sample. Received: empty arrays")
 
@@ -51,12 +56,18 @@ class ArraySource:
 class Batches(keras.utils.PyDataset):
     """Batches of a `Source`, in order or in a new seeded order every epoch.
 
-    Keras' own shuffle repeats one order in every epoch under a global seed; this one does not, and gives the same orders
-    whether a sample is a picture or its cached activations. `bounds` (0, ..., n) sets batches of given sizes.
+    Keras' own shuffle repeats one order in every epoch under a global seed; this one does not, and gives the same
+    orders whether a sample is a picture or its cached activations. `bounds` (0, ..., n) sets batches of given sizes.
     """
 
     def __init__(
-        self, source: Source, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0, bounds: list[int] | None = None
+        self,
+        source: Source,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        bounds: list[int] | None = None,
     ) -> None:
         super().__init__()
         self.source, self.shuffle, self.seed = source, shuffle, seed

@@ -43,8 +43,8 @@ def as_stream(data: Any) -> Stream | None:
 class Replay:
     """Read a stream once to know its samples, then again to use them; sample by sample it must give the same.
 
-    After `read` has run to its end, `rest` holds labels (and weights), `bounds` the batches, and `shuffles` says whether the
-    order differed.
+    After `read` has run to its end, `rest` holds labels (and weights), `bounds` the batches, and `shuffles` says
+    whether the order differed.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -77,5 +77,6 @@ class Replay:
 def _digests(batch: tuple[np.ndarray, ...]) -> list[bytes]:
     parts = [np.ascontiguousarray(part) for part in batch]
     return [
-        hashlib.blake2b(b"".join(part[index].tobytes() for part in parts), digest_size=16).digest() for index in range(len(parts[0]))
+        hashlib.blake2b(b"".join(part[index].tobytes() for part in parts), digest_size=16).digest()
+        for index in range(len(parts[0]))
     ]

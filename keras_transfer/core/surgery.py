@@ -1,4 +1,4 @@
-"""Look inside layers: their sublayers, their own weights, and the steps of a Functional graph (Keras has no public names for these)."""
+"""Look inside layers: sublayers, own weights, the steps of a graph. Keras has no public names for these."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -53,7 +53,9 @@ def steps(graph: keras.Model) -> list[Step]:
     """The calls of a Functional graph from input to output, the inputs themselves left out."""
     by_depth = graph._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-    return [Step(node.operation, list(node.input_tensors), list(node.output_tensors)) for node in nodes if not node.is_input]
+    return [
+        Step(node.operation, list(node.input_tensors), list(node.output_tensors)) for node in nodes if not node.is_input
+    ]
 
 
 def describe(layer: Any) -> Any:

@@ -24,8 +24,8 @@ def load_labelled(
 ) -> tuple[str, Pictures, list[tuple[str, str]]]:
     """Read the pictures below `path` with the labels of a model: the split's name, the pictures, and what was skipped.
 
-    Of a folder with split folders the test split is read, else validation; without split folders everything ("all"). A class
-    folder that is none of `class_names` is a `ValueError` with the nearest; classes may be missing.
+    Of a folder with split folders the test split is read, else validation; without split folders everything ("all").
+    A class folder that is none of `class_names` is a `ValueError` with the nearest; classes may be missing.
 
     Example: `split, pictures, skipped = load_labelled("new_photos/", ["ants", "bees"], image_size=224)`
     """

@@ -25,8 +25,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def few_digits(*, seed: int = 0, labels_a_class: int = 10, **settings: Any) -> ImageData:
     """The digits as a transfer task: a few labels a class to train on, 497 digits to validate, 900 to test.
 
-    The split into those who may be drawn (400), validation and test is fixed; `seed` draws the labelled ones. `settings`
-    are those of `ImageData.from_arrays`.
+    The split into those who may be drawn (400), validation and test is fixed; `seed` draws the labelled ones.
+    `settings` are those of `ImageData.from_arrays`.
 
     Example: `data = few_digits(seed=0, image_size=32)`
     """
@@ -35,8 +35,8 @@ def few_digits(*, seed: int = 0, labels_a_class: int = 10, **settings: Any) -> I
     pool, validation, test = order[:400], order[400:897], order[897:]
     shuffled = np.random.default_rng(seed).permutation(pool)
     train = np.concatenate([shuffled[y[shuffled] == label][:labels_a_class] for label in range(10)])
-    splits = {"validation": (x[validation], y[validation]), "test": (x[test], y[test])}
-    return ImageData.from_arrays(x[train], y[train], seed=seed, **splits, **settings)
+    held = {"validation": (x[validation], y[validation]), "test": (x[test], y[test])}
+    return ImageData.from_arrays(x[train], y[train], seed=seed, **{**settings, **held})
 
 
 SAMPLES: dict[str, Callable[..., ImageData]] = {

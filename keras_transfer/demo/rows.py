@@ -36,7 +36,9 @@ def pixel_svm(data: ImageData, seed: int, split: str = "test") -> Row:
     """A support vector machine with an RBF kernel on the pixels: no deep learning, no transfer. It has no randomness."""
     from sklearn.svm import SVC
 
-    (x, y), (held_x, held_y) = ((x.reshape(len(x), -1) / 255, y) for x, y in (arrays(data, "train"), arrays(data, split)))
+    (x, y), (held_x, held_y) = (
+        (x.reshape(len(x), -1) / 255, y) for x, y in (arrays(data, "train"), arrays(data, split))
+    )
     started = time.perf_counter()
     machine = SVC(C=10.0, gamma="scale").fit(x, y)
     seconds = time.perf_counter() - started

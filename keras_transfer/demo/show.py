@@ -43,7 +43,9 @@ def run_demo(output: str | Path | None = None, quiet: bool = False) -> Path:
     if not quiet:
         print_table(results)
         print(SOURCE)
-        print(f"The model that was fully fine-tuned with the first seed, its .tflite and its report: {folder / 'report.html'}")
+        print(
+            f"The model that was fully fine-tuned with the first seed, its .tflite and its report: {folder / 'report.html'}"
+        )
         print(f"{time.perf_counter() - started:.0f} s in all, without starting TensorFlow.")
     return folder
 

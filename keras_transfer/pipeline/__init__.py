@@ -13,5 +13,5 @@ _NAMES = {
     "run_folder": ".folder",
     "free_name": ".folder",
 }
-__all__ = [*_NAMES]  # noqa: PLE0604
+__all__ = [*_NAMES]
 __getattr__, __dir__ = attach(__name__, _NAMES)

@@ -32,7 +32,11 @@ def describe(config: RunConfig, choices: Choices, data: Any) -> str:
     """One line: what was chosen."""
     weights = "no pretrained weights" if choices.weights is None else f"weights {Path(choices.weights).name}"
     sizes = " + ".join(f"{len(split)} {name}" for name, split in data.splits.items())
-    views = f" with {config.views} views" if config.augmentation != "none" and config.strategy == "feature_extraction" else ""
+    views = (
+        f" with {config.views} views"
+        if config.augmentation != "none" and config.strategy == "feature_extraction"
+        else ""
+    )
     return (
         f"{config.backbone} ({weights}), {config.strategy}, {len(data.class_names)} classes, {sizes} pictures at "
         f"{choices.image_size} ({config.resize}), augmentation {config.augmentation}{views}, up to {config.epochs} epochs, "

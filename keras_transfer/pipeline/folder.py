@@ -33,9 +33,13 @@ def check_output(output: Path, overwrite: bool) -> None:
     if not output.exists():
         return
     if not overwrite:
-        raise ValueError(f"The output must not exist yet; choose another --output or pass --overwrite. Received: {str(output)!r}")
+        raise ValueError(
+            f"The output must not exist yet; choose another --output or pass --overwrite. Received: {str(output)!r}"
+        )
     if not output.is_dir() or (any(output.iterdir()) and not is_run(output)):
-        raise ValueError(f"--overwrite replaces a run folder only, and this is not one; remove it yourself. Received: {str(output)!r}")
+        raise ValueError(
+            f"--overwrite replaces a run folder only, and this is not one; remove it yourself. Received: {str(output)!r}"
+        )
 
 
 @contextlib.contextmanager

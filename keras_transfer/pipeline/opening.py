@@ -12,7 +12,12 @@ def open_data(config: Mapping[str, Any], input_shape: Sequence[int], show_progre
     from ..data.samples import sample
 
     height, width, channels = input_shape
-    common = {"image_size": (height, width), "resize": config["resize"], "batch_size": config["batch_size"], "seed": config["seed"]}
+    common = {
+        "image_size": (height, width),
+        "resize": config["resize"],
+        "batch_size": config["batch_size"],
+        "seed": config["seed"],
+    }
     name = str(config["data"])
     if name.startswith(SAMPLE):
         return sample(name.removeprefix(SAMPLE), **common)

@@ -13,7 +13,9 @@ def open_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
 
     path = Path(run)
     if not is_run(path):
-        raise ValueError(f"A run is a folder with model.keras and config.yaml, written by `keras-transfer fit`. Received: {str(path)!r}")
+        raise ValueError(
+            f"A run is a folder with model.keras and config.yaml, written by `keras-transfer fit`. Received: {str(path)!r}"
+        )
     return path, yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
 
 
@@ -22,7 +24,9 @@ def labels_of(path: Path) -> list[str]:
     return (path / "labels.txt").read_text(encoding="utf-8").splitlines()
 
 
-def evaluate_run(run: str | Path, data: str | Path, *, on_bad: str = "raise", show_progress: bool | None = None) -> tuple[str, Any]:
+def evaluate_run(
+    run: str | Path, data: str | Path, *, on_bad: str = "raise", show_progress: bool | None = None
+) -> tuple[str, Any]:
     """Judge a run on a folder of pictures: which split was read ("all" without split folders), and the report.
 
     Example: `split, report = kt.pipeline.evaluate_run("saved_models/flowers", "new_flowers/")`
@@ -36,13 +40,20 @@ def evaluate_run(run: str | Path, data: str | Path, *, on_bad: str = "raise", sh
     model = load(path)
     _, height, width, channels = model.input_shape
     split, pictures, _ = load_labelled(
-        data, names, image_size=(height, width), resize=config["resize"], channels=channels, on_bad=on_bad, show_progress=show_progress
+        data,
+        names,
+        image_size=(height, width),
+        resize=config["resize"],
+        channels=channels,
+        on_bad=on_bad,
+        show_progress=show_progress,
     )
     return split, evaluate(model, pictures, class_names=names)
 
 
 def export_run(run: str | Path, precision: str = "float32", *, data: str | Path | None = None) -> Any:
-    """Export a run again and prove it on its held-out pictures, which are read again (from `data` where they have moved).
+    """Export a run again and prove it on its held-out pictures, which are read again (from `data` where they have
+    moved).
 
     Raises `RunFailed` where the certificate fails; the reason then stands in `certificate.json`.
     """
@@ -54,7 +65,9 @@ def export_run(run: str | Path, precision: str = "float32", *, data: str | Path 
     model = load(path)
     pictures = open_data({**config, "data": str(data)} if data else config, model.input_shape[1:])
     if list(pictures.class_names) != labels_of(path):
-        raise ValueError(f"The data must hold the classes of the run, {labels_of(path)}. Received: {list(pictures.class_names)}")
+        raise ValueError(
+            f"The data must hold the classes of the run, {labels_of(path)}. Received: {list(pictures.class_names)}"
+        )
     certificate, reason = certify(path, model, pictures, precision)
     if reason:
         raise RunFailed(reason)
@@ -73,5 +86,14 @@ def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:
         split = "test" if "test" in metrics else "validation"
         told = {key: str(config[key]) for key in ("data", "backbone", "strategy")}
         accuracy = metrics[split]["accuracy"]
-        rows.append({"name": path.name, "path": str(path), **told, "split": split, "accuracy": accuracy, "written": file.stat().st_mtime})
+        rows.append(
+            {
+                "name": path.name,
+                "path": str(path),
+                **told,
+                "split": split,
+                "accuracy": accuracy,
+                "written": file.stat().st_mtime,
+            }
+        )
     return rows

@@ -27,8 +27,8 @@ class RunSummary:
 def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     """Train what `config` says and write the run; the summary of it comes back.
 
-    Raises `ValueError` on bad input (nothing is left behind) and `RunFailed` where the export does not prove itself or the
-    accuracy stays below `min_accuracy`; the run folder is there then, with the reason in it.
+    Raises `ValueError` on bad input (nothing is left behind) and `RunFailed` where the export does not prove itself
+    or the accuracy stays below `min_accuracy`; the run folder is there then, with the reason in it.
 
     Example: `kt.pipeline.fit(RunConfig(data="photos/", weights="mobilenet_v2.weights.h5"))`
     """
@@ -85,10 +85,12 @@ def train_model(config: RunConfig, choices: Any, data: Any) -> tuple[Any, Any]:
         "views": config.views,
         "verbose": 0 if config.quiet else "auto",
     }
-    return model, get("strategy", config.strategy)(model, data, **settings)
+    return model, get("strategy", str(config.strategy))(model, data, **settings)
 
 
-def _write(folder: Path, model: Any, data: Any, history: Any, config: RunConfig, choices: Any, seconds: dict[str, float]) -> Any:
+def _write(
+    folder: Path, model: Any, data: Any, history: Any, config: RunConfig, choices: Any, seconds: dict[str, float]
+) -> Any:
     from .writing import write_run
 
     resolved = {"parameters": int(model.count_params()), "class_names": list(data.class_names)}

@@ -21,11 +21,19 @@ BATCH = 64
 
 
 def write_run(
-    folder: Path, model: keras.Model, data: Any, history: keras.callbacks.History, config: Any, resolved: dict[str, Any], seconds: dict[str, float]
+    folder: Path,
+    model: keras.Model,
+    data: Any,
+    history: keras.callbacks.History,
+    config: Any,
+    resolved: dict[str, Any],
+    seconds: dict[str, float],
 ) -> Report:
-    """Write the whole run into `folder` and return the report of the held-out pictures (test where given, else validation).
+    """Write the whole run into `folder` and return the report of the held-out pictures (test where given, else
+    validation).
 
-    seconds: "scan" and "fit"; "export" and "total" are added. A certificate that fails leaves no `.tflite`, its reason in
+    seconds: "scan" and "fit"; "export" and "total" are added. A certificate that fails leaves no `.tflite`, its
+    reason in
     `certificate.json`, and raises `RunFailed` when everything else is written.
     """
     started = time.perf_counter()

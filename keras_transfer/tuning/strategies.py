@@ -20,12 +20,14 @@ HEAD_RATE, FULL_RATE, SCRATCH_RATE = 1e-3, 1e-4, 1e-3
 def feature_extraction(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.callbacks.History:
     """Train the head on the features of the frozen backbone, which runs once for each view of a picture.
 
-    Donahue et al. 2014, DeCAF (arXiv:1310.1531); Sharif Razavian et al. 2014, CNN features off-the-shelf (arXiv:1403.6382).
-    With a frozen backbone f and the head h, `min over h of mean CE(h(f(x)), y)`.
+    Donahue et al. 2014, DeCAF (arXiv:1310.1531); Sharif Razavian et al. 2014, CNN features off-the-shelf
+    (arXiv:1403.6382). With a frozen backbone f and the head h, `min over h of mean CE(h(f(x)), y)`.
 
-    x, y: `ImageData`, arrays, a `tf.data.Dataset` or `PyDataset` of pictures (B, h, w, C) in 0..255 and integer or one-hot
-    labels. `settings` are those of `train`: epochs=20, learning_rate=1e-3 (Adam), views=4, patience=5, keep="best",
-    validation_data, batch_size, seed, callbacks, verbose, and whatever `fit` takes. Returns the History, with `best_epoch`.
+    x, y: `ImageData`, arrays, a `tf.data.Dataset` or `PyDataset` of pictures (B, h, w, C) in 0..255 and integer or
+    one-hot labels. `settings` are those of `train`: epochs=20, learning_rate=1e-3 (Adam), views=4, patience=5,
+    keep="best", validation_data, batch_size, seed, callbacks, verbose, and whatever `fit` takes. Returns the History,
+    with
+    `best_epoch`.
 
     Example:
         model = kt.build_classifier("mobilenet_v2", len(data.class_names))
@@ -38,13 +40,14 @@ def feature_extraction(model: keras.Model, x: Any, y: Any = None, **settings: An
 
 @register("full", kind="strategy")
 def full(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.callbacks.History:
-    """Train every layer at one rate; a BatchNorm that was frozen with its pretrained statistics stays in inference mode.
+    """Train every layer at one rate; a BatchNorm that was frozen with its pretrained statistics stays in inference
+    mode.
 
     Yosinski et al. 2014, How transferable are features in deep neural networks? (arXiv:1411.1792).
     `theta <- theta - rate * Adam(grad CE(model(x; theta), y))` from the pretrained `theta`.
 
-    x, y and `settings` as in `feature_extraction`; learning_rate is 1e-4 where a part of the backbone came frozen (it is
-    pretrained), else 1e-3 (from scratch).
+    x, y and `settings` as in `feature_extraction`; learning_rate is 1e-4 where a part of the backbone came frozen (it
+    is pretrained), else 1e-3 (from scratch).
     """
     scratch = all(layer.trainable for _, layer in select(model, "backbone") if own_trainable_variables(layer))
     unfreeze(model)
@@ -67,8 +70,8 @@ def train(
     """Fit what trains in `model` with Adam and the cross-entropy that suits labels and outputs.
 
     With validation data the fit ends `patience` epochs after the best validation accuracy, and `keep="best"` puts that
-    epoch's weights back (`"last"`: stays at the last). `history.best_epoch` is the epoch that was put back, counted from 0; None
-    where the last was kept.
+    epoch's weights back (`"last"`: stays at the last). `history.best_epoch` is the epoch that was put back, counted
+    from 0; None where the last was kept.
     """
     if keep not in ("best", "last"):
         raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
@@ -82,7 +85,9 @@ def train(
         validation_data = validation_data.splits["validation"]
     watchers = list(callbacks or ())
     if validation_data is not None:
-        best = keras.callbacks.EarlyStopping("val_accuracy", patience=patience, mode="max", restore_best_weights=keep == "best")
+        best = keras.callbacks.EarlyStopping(
+            "val_accuracy", patience=patience, mode="max", restore_best_weights=keep == "best"
+        )
         watchers.append(best)
     history = fit(
         model,

@@ -1,7 +1,7 @@
 """Ten head epochs without augmentation, ours (the frozen part runs once) beside the plain Keras loop, interleaved.
 
-`python tests/benchmarks/cached_speed.py`. MobileNetV2 1.0 at 224 on ants and bees; both read the pictures from memory, so that
-decoding counts for neither, and both times hold building, compiling and tracing.
+`python tests/benchmarks/cached_speed.py`. MobileNetV2 1.0 at 224 on ants and bees; both read the pictures from
+memory, so that decoding counts for neither, and both times hold building, compiling and tracing.
 """
 
 import statistics
@@ -34,7 +34,9 @@ def plain(data: object, seed: int) -> float:
     x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
     x = keras.layers.Dense(2)(keras.layers.Dropout(0.2)(x))
     model = keras.Model(inputs, x)
-    model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
+    )
     history = model.fit(data.train, validation_data=data.validation, epochs=EPOCHS, verbose=0)
     return history.history["val_accuracy"][-1]
 

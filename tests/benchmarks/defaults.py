@@ -1,7 +1,7 @@
 """The defaults of `fit`, chosen on CIFAR-10 and brain MRI (never on ants and bees): rate, augmentation, views, epochs.
 
-`python tests/benchmarks/defaults.py`. CIFAR-10: 1,000 training pictures at 96 pixels, judged on a fifth held out of them, not
-on the test pictures; brain MRI: its own train, a fifth of it held out. Two seeds; three for what is close.
+`python tests/benchmarks/defaults.py`. CIFAR-10: 1,000 training pictures at 96 pixels, judged on a fifth held out of
+them, not on the test pictures; brain MRI: its own train, a fifth of it held out. Two seeds; three for what is close.
 """
 
 import itertools
@@ -25,7 +25,9 @@ def pictures(name: str, seed: int) -> object:
         return kt.ImageData.from_arrays(x, y, seed=seed, on_bad="skip")
     stored = np.load(DATA / "cifar10_small.npz")
     chosen = np.concatenate([np.flatnonzero(stored["y_train"] == label)[:100] for label in range(10)])
-    return kt.ImageData.from_arrays(stored["x_train"][chosen], stored["y_train"][chosen], image_size=96, seed=seed, on_bad="skip")
+    return kt.ImageData.from_arrays(
+        stored["x_train"][chosen], stored["y_train"][chosen], image_size=96, seed=seed, on_bad="skip"
+    )
 
 
 def fitted(name: str, strategy: str, seed: int, augmentation: str, **settings: object) -> dict[str, float]:
@@ -36,7 +38,9 @@ def fitted(name: str, strategy: str, seed: int, augmentation: str, **settings: o
     data = pictures(name, seed)
     keras.utils.set_random_seed(seed)
     shape = (*data.image_size, 3)
-    model = kt.build_classifier("mobilenet_v2", len(data.class_names), weights=WEIGHTS, input_shape=shape, augmentation=augmentation)
+    model = kt.build_classifier(
+        "mobilenet_v2", len(data.class_names), weights=WEIGHTS, input_shape=shape, augmentation=augmentation
+    )
     history = getattr(kt.tuning, strategy)(model, data, seed=seed, verbose=0, **settings)
     curve = history.history["val_accuracy"]
     return {"best": max(curve), "last": curve[-1], "epochs": len(curve), "best_epoch": history.best_epoch + 1}
@@ -44,7 +48,10 @@ def fitted(name: str, strategy: str, seed: int, augmentation: str, **settings: o
 
 def show(title: str, rows: dict[str, dict]) -> None:
     best, last = ([row[key] for row in rows.values()] for key in ("best", "last"))
-    print(f"{title}: best {mean_spread(best)}, last {mean_spread(last)}, seconds {sum(row['seconds'] for row in rows.values()):.0f}", flush=True)
+    print(
+        f"{title}: best {mean_spread(best)}, last {mean_spread(last)}, seconds {sum(row['seconds'] for row in rows.values()):.0f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,12 @@ def run_rows(name: str, rows: dict[str, Callable[[], dict[str, Any]]]) -> dict[s
         start = time.perf_counter()
         figures = row()
         made_by = {package: version(package) for package in PACKAGES}
-        done[key] = {**figures, "seconds": round(time.perf_counter() - start, 1), "cores": os.cpu_count(), "versions": made_by}
+        done[key] = {
+            **figures,
+            "seconds": round(time.perf_counter() - start, 1),
+            "cores": os.cpu_count(),
+            "versions": made_by,
+        }
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(done, indent=1) + "\n")
         temporary.replace(path)

@@ -16,7 +16,14 @@ def run(model, *data, epochs=4, alive="head", verbose=0, batch_size=8, **setting
     optimizer = keras.optimizers.Adam(1e-2)
     keras.utils.set_random_seed(1)
     history = fit(
-        model, *data, optimizer=optimizer, loss=classification_loss(model, False), epochs=epochs, batch_size=batch_size, verbose=verbose, **settings
+        model,
+        *data,
+        optimizer=optimizer,
+        loss=classification_loss(model, False),
+        epochs=epochs,
+        batch_size=batch_size,
+        verbose=verbose,
+        **settings,
     )
     return model, history
 
@@ -132,12 +139,18 @@ def test_every_epoch_shows_one_view_of_each_sample_and_all_in_turn():
     [
         (lambda x, y: (x, y), {"views": 4, "epochs": 4, "augmentation": True}, "not fewer than 4 epoch"),
         (lambda x, y: (x, y), {"epochs": 1}, "not fewer than 1 epoch"),
-        (lambda x, y: (tf.data.Dataset.from_tensor_slices((x, y)).repeat().batch(8),), {"steps_per_epoch": 3}, "a number of steps"),
+        (
+            lambda x, y: (tf.data.Dataset.from_tensor_slices((x, y)).repeat().batch(8),),
+            {"steps_per_epoch": 3},
+            "a number of steps",
+        ),
         (lambda x, y: (noisy(x, y),), {}, "other samples when it is read again"),
         (lambda x, y: (((x[:8], y[:8]) for _ in range(100)),), {"steps_per_epoch": 2}, "a number of steps"),
     ],
 )
-def test_no_cache_is_said_in_one_line_and_trains_all_the_same(small_model, pictures, capsys, prefix_runs, make, settings, reason):
+def test_no_cache_is_said_in_one_line_and_trains_all_the_same(
+    small_model, pictures, capsys, prefix_runs, make, settings, reason
+):
     model = small_model(augmentation=settings.pop("augmentation", False))
     before = small_model()
     run(model, *make(*pictures), verbose=2, **settings)
@@ -149,9 +162,12 @@ def test_no_cache_is_said_in_one_line_and_trains_all_the_same(small_model, pictu
 
 def noisy(x, y):
     random = np.random.default_rng(0)
-    change = lambda image, label: (tf.numpy_function(lambda a: a + random.random(dtype="float32"), [image], tf.float32), label)  # noqa: E731
-    shape = lambda image, label: (tf.ensure_shape(image, (None, 16, 16, 3)), label)  # noqa: E731
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(8).map(change).map(shape)
+
+    def change(image, label):
+        noisy = tf.numpy_function(lambda pixels: pixels + random.random(dtype="float32"), [image], tf.float32)
+        return tf.ensure_shape(noisy, (None, 16, 16, 3)), label
+
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(8).map(change)
 
 
 def test_a_shuffling_dataset_is_cached_and_goes_on_shuffling(small_model, pictures, prefix_runs):
@@ -193,7 +209,16 @@ def test_frozen_dropout_runs_in_inference_mode_without_a_cache_too(small_model, 
     model = no_dropout(small_model())
     unfreeze(freeze(model), "head")
     keras.utils.set_random_seed(99)
-    fit(model, *pictures, optimizer=keras.optimizers.Adam(1e-2), loss=classification_loss(model, False), epochs=4, batch_size=8, cache=False, verbose=0)
+    fit(
+        model,
+        *pictures,
+        optimizer=keras.optimizers.Adam(1e-2),
+        loss=classification_loss(model, False),
+        epochs=4,
+        batch_size=8,
+        cache=False,
+        verbose=0,
+    )
     assert difference(one, model) < 1e-6
 
 

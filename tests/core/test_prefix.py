@@ -76,12 +76,19 @@ def test_augmentation_that_changes_the_shape_cannot_be_taken_off():
 
 def test_sequential_models_are_cut_too(pictures):
     layers = keras.layers
-    stack = [layers.RandomFlip(), layers.Conv2D(4, 3, name="c"), layers.GlobalAveragePooling2D(), layers.Dense(3, name="d")]
+    stack = [
+        layers.RandomFlip(),
+        layers.Conv2D(4, 3, name="c"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(3, name="d"),
+    ]
     model = keras.Sequential([keras.Input((16, 16, 3)), *stack])
     model.get_layer("c").trainable = False
     parts = cut(model)
     assert parts.prefix.output.shape == (None, 4)
-    np.testing.assert_allclose(together(parts, pictures[0][:4]), np.asarray(model(pictures[0][:4], training=False)), atol=1e-6)
+    np.testing.assert_allclose(
+        together(parts, pictures[0][:4]), np.asarray(model(pictures[0][:4], training=False)), atol=1e-6
+    )
 
 
 def test_a_subclassed_model_is_not_cut():

@@ -15,7 +15,12 @@ def paths(model, where):
 def test_paths_are_ownership_paths_parents_first(small_model):
     found = [path for path, _ in named_layers(small_model(augmentation=True))]
     assert found[0] == "augmentation"
-    assert found.index("backbone") < found.index("backbone/conv1") < found.index("backbone/conv2") < found.index("head/logits")
+    assert (
+        found.index("backbone")
+        < found.index("backbone/conv1")
+        < found.index("backbone/conv2")
+        < found.index("head/logits")
+    )
     assert len(found) == len(set(found))
 
 
@@ -23,7 +28,9 @@ def test_paths_reach_inside_composite_layers():
     x = keras.Input((4, 8))
     model = keras.Model(x, keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x))
     assert paths(model, "attention/query") == ["attention/query"]
-    assert {"attention/query", "attention/key", "attention/value", "attention/attention_output"} <= set(paths(model, "attention"))
+    assert {"attention/query", "attention/key", "attention/value", "attention/attention_output"} <= set(
+        paths(model, "attention")
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +64,9 @@ def test_a_pattern_must_match_the_whole_path(small_model):
 
 def test_a_match_on_a_composite_means_all_below_it(small_model):
     model = small_model()
-    assert len(paths(model, "backbone")) == 1 + len(model.get_layer("backbone").layers) - 1  # itself, its layers, no input layer
+    assert (
+        len(paths(model, "backbone")) == 1 + len(model.get_layer("backbone").layers) - 1
+    )  # itself, its layers, no input layer
 
 
 def test_top_takes_whole_blocks_with_weights_only(small_model):

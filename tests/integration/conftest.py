@@ -40,7 +40,11 @@ def run(tmp_path_factory):
     from keras_transfer.cli.app import run as command
 
     root = tmp_path_factory.mktemp("run")
-    counts = {f"{split}/{colour}": n for split, n in (("train", 8), ("val", 4), ("test", 4)) for colour in ("red", "green", "blue")}
+    counts = {
+        f"{split}/{colour}": n
+        for split, n in (("train", 8), ("val", 4), ("test", 4))
+        for colour in ("red", "green", "blue")
+    }
     make_photos(root / "colours", counts)
     before = os.getcwd()
     os.chdir(root)

@@ -101,7 +101,9 @@ def test_imagenet_without_a_network_names_the_way_out(photos, capsys, tmp_path, 
     import keras
 
     def offline(*args, **kwargs):
-        raise Exception("URL fetch failure on https://...: None -- [Errno -2] Name or service not known")  # what Keras raises
+        raise Exception(
+            "URL fetch failure on https://...: None -- [Errno -2] Name or service not known"
+        )  # what Keras raises
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
     photos(tmp_path / "photos", {"red": 5, "blue": 5})

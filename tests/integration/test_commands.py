@@ -10,7 +10,18 @@ import pytest
 
 from keras_transfer.cli.app import run as command
 
-SMALL = ["--backbone", "mobilenet_0.25", "--image-size", "32", "--epochs", "1", "--augmentation", "none", "--weights", "none"]
+SMALL = [
+    "--backbone",
+    "mobilenet_0.25",
+    "--image-size",
+    "32",
+    "--epochs",
+    "1",
+    "--augmentation",
+    "none",
+    "--weights",
+    "none",
+]
 
 
 def test_evaluate(run, capsys):
@@ -32,13 +43,21 @@ def test_export_proves_itself_again(run, capsys, tmp_path):
     (copy / "model_float32.tflite").unlink()
     assert command(["export", "copy", "--precision", "float32", "--data", str(run.parents[1] / "colours")]) == 0
     assert (copy / "model_float32.tflite").is_file()
-    assert command(["predict", "copy/model_float32.tflite", str(run.parents[1] / "colours" / "test" / "red" / "0.png")]) == 0
+    assert (
+        command(["predict", "copy/model_float32.tflite", str(run.parents[1] / "colours" / "test" / "red" / "0.png")])
+        == 0
+    )
 
 
 def test_list(run, capsys):
     assert command(["list", str(run.parent), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
-    assert (row["name"], row["backbone"], row["strategy"], row["split"]) == ("colours", "mobilenet_0.25", "full", "test")
+    assert (row["name"], row["backbone"], row["strategy"], row["split"]) == (
+        "colours",
+        "mobilenet_0.25",
+        "full",
+        "test",
+    )
 
 
 def test_predict_agrees_with_predictions_csv(run, capsys):
@@ -93,7 +112,9 @@ def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, 
     real = tflite.convert
 
     def tampered(inference, shape):
-        inference.trainable_variables[-1].assign(inference.trainable_variables[-1] + 3.0 * (inference.output_shape[-1] - 1))
+        inference.trainable_variables[-1].assign(
+            inference.trainable_variables[-1] + 3.0 * (inference.output_shape[-1] - 1)
+        )
         for variable in inference.trainable_variables[-2:]:
             variable.assign(-variable * 40 + 1)
         return real(inference, shape)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-SCRIPT = '''
+SCRIPT = """
 import sys
 
 class NoTensorFlow:
@@ -45,12 +45,16 @@ uncached = kt.tuning.full(model, *pictures, epochs=1, batch_size=8, verbose=0)
 assert np.isfinite(uncached.history["loss"][0])
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
 print("trained on JAX")
-'''
+"""
 
 
 def test_trains_on_jax_with_tensorflow_blocked():
     pytest.importorskip("jax")
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert ran.stdout.strip().endswith("trained on JAX"), ran.stderr[-2000:]

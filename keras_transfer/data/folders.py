@@ -37,7 +37,7 @@ class Folder:
         return tuple(split for split in SPLITS if split in self.splits)
 
 
-def read_folder(path: str | Path) -> Folder:
+def read_folder(path: str | Path, least_classes: int = 2) -> Folder:
     """Find the pictures below `path`: class sub-folders, or train/, val/ and test/ with class sub-folders.
 
     Split folders are recognised in any case, also as training, valid, validation and testing. Classes are sorted by
@@ -64,7 +64,7 @@ def read_folder(path: str | Path) -> Folder:
         )
     _no_loose_pictures(root)
     if not split_folders:
-        return _collect(root, {None: root})
+        return _collect(root, {None: root}, least_classes)
     if len(split_folders) < len(folders):
         others = sorted(folder.name for folder in folders if folder not in split_folders)
         raise ValueError(
@@ -72,7 +72,7 @@ def read_folder(path: str | Path) -> Folder:
             f"({_listed(others)}); keep class folders inside the split folders, or rename a class that is called like "
             f"a split. Received: {str(path)!r}"
         )
-    return _collect(root, _by_split(root, split_folders))
+    return _collect(root, _by_split(root, split_folders), least_classes)
 
 
 def _by_split(root: Path, folders: list[Path]) -> dict[str | None, Path]:
@@ -100,11 +100,11 @@ def _by_split(root: Path, folders: list[Path]) -> dict[str | None, Path]:
     return by_split
 
 
-def _collect(root: Path, by_split: dict[str | None, Path]) -> Folder:
+def _collect(root: Path, by_split: dict[str | None, Path], least_classes: int) -> Folder:
     top = by_split.get("train", root)
     class_folders = _sub_folders(top)
     class_names = tuple(folder.name for folder in class_folders)
-    _check_classes(root, top, class_folders)
+    _check_classes(root, top, class_folders, least_classes)
     found: list[tuple[str, Path, int, str | None]] = []
     for split, folder in by_split.items():
         for class_folder in _sub_folders(folder):
@@ -126,7 +126,7 @@ def _collect(root: Path, by_split: dict[str | None, Path]) -> Folder:
     return Folder(root, class_names, paths, names, labels, splits)
 
 
-def _check_classes(root: Path, top: Path, class_folders: list[Path]) -> None:
+def _check_classes(root: Path, top: Path, class_folders: list[Path], least_classes: int) -> None:
     for folder in class_folders:
         inner = [inside.name for inside in _sub_folders(folder)]
         if inner and all(name.lower() in SPLIT_FOLDERS for name in inner):
@@ -139,7 +139,7 @@ def _check_classes(root: Path, top: Path, class_folders: list[Path]) -> None:
                 "A class name must be printable UTF-8 on one line; rename the folder. "
                 f"Received: {str(folder.relative_to(root))!a}"
             )
-    if len(class_folders) == 1:
+    if len(class_folders) < least_classes:
         inner = [inside.name for inside in _sub_folders(class_folders[0])]
         hint = f"if the classes are {_listed(inner)}, pass {str(class_folders[0])!r}" if inner else "add one"
         raise ValueError(

@@ -30,7 +30,7 @@ def load_labelled(
     Example: `split, pictures, skipped = load_labelled("new_photos/", ["ants", "bees"], image_size=224)`
     """
     size, how = check_image_size(image_size), check_resize(resize)
-    folder = read_folder(path)
+    folder = read_folder(path, least_classes=1)
     for name in folder.class_names:
         if name not in class_names:
             raise ValueError(

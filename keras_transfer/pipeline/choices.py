@@ -1,4 +1,4 @@
-"""What a config leaves open, chosen: strategy, picture size, learning rate, where the run goes; and what cannot go together."""
+"""What a config leaves open: where the run goes, which weights, which picture size; what cannot be is refused early."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ def choose(config: RunConfig) -> Choices:
     """Where the run goes, which weights, which size; an output that exists is refused before anything heavy is loaded."""
     output = Path(config.output) if config.output else free_name(_data_name(config.data), RUNS)
     check_output(output, config.overwrite)
+    if not config.data.startswith(SAMPLE) and not Path(config.data).exists():
+        raise ValueError(f"The data folder must exist; check the path. Received: {config.data!r}")
     weights = None if config.weights == "none" else config.weights
     return Choices(output, weights, config.image_size or entry(config.backbone).image_size)
 

@@ -119,9 +119,10 @@ def test_integer_column_and_one_hot_labels_train_alike(pictures):
 
 
 def test_it_learns(pictures):
-    model = classifier()
+    model = classifier(dropout=0.0)
     history = feature_extraction(model, *pictures, epochs=100, learning_rate=5e-2, verbose=0)
-    assert history.history["accuracy"][-1] > 0.9
+    assert history.history["accuracy"][0] < 0.7
+    assert history.history["accuracy"][-1] > 0.95
 
 
 def test_strategies_are_known_by_name():

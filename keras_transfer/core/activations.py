@@ -52,19 +52,16 @@ class _View(keras.layers.Layer):
 def run_prefix(
     cut: Cut, batches: Iterable[Any], count: int, views: int, text: str, show: bool | None = None
 ) -> np.ndarray:
-    """The activations of `count` samples, shape (views, count, ...) float32; `views=0` is one view without augmentation."""
-    first = (cut.augmentation or cut.prefix).inputs[0]
-    x = keras.Input(batch_shape=first.shape, dtype=first.dtype)
-    runner = keras.Model(
-        x, _View(cut, augmented=views > 0)(x)
-    )  # Keras compiles its `predict_on_batch` once for all batches
+    """The activations of `count` samples, shape (views, count, ...), float32: of the pictures, then of augmented ones."""
+    plain, augmented = (_runner(cut, augmented) for augmented in (False, True))
     kept: np.ndarray | None = None
     at = 0
     for x in progress(batches, total=-(-count // 32), text=text, show=show):
-        for view in range(max(views, 1)):
-            out = np.asarray(keras.ops.convert_to_numpy(runner.predict_on_batch(x)), dtype="float32")
+        for view in range(views):
+            out = (augmented if view else plain).predict_on_batch(x)
+            out = np.asarray(keras.ops.convert_to_numpy(out), dtype="float32")
             if kept is None:
-                kept = _room((max(views, 1), count, *out.shape[1:]))
+                kept = _room((views, count, *out.shape[1:]))
             kept[view, at : at + len(out)] = out
         at += len(out)
     if kept is None or at != count:
@@ -72,10 +69,17 @@ def run_prefix(
     return kept
 
 
+def _runner(cut: Cut, augmented: bool) -> keras.Model:
+    """A model of one view: Keras compiles its `predict_on_batch` once for all batches."""
+    first = (cut.augmentation or cut.prefix).inputs[0]
+    x = keras.Input(batch_shape=first.shape, dtype=first.dtype)
+    return keras.Model(x, _View(cut, augmented)(x))
+
+
 def activations(cut: Cut, source: Source, views: int, seed: int, show: bool | None = None) -> np.ndarray:
     """`run_prefix` over an indexable source; found again without computing when prefix, data and views are the same."""
     content = source.fingerprint
-    key = f"{_weights_key(cut)}/{content}/{views}/{seed if views else 0}" if content else ""
+    key = f"{_weights_key(cut)}/{content}/{views}/{seed if views > 1 else 0}" if content else ""
     if key in _store:
         _store.move_to_end(key)
         return _store[key]

@@ -49,8 +49,8 @@ def plain_feed(data: Any, feed: Feed) -> Any:
 def cached_feed(here: Cut, data: Any, held_out: Any, views: int, feed: Feed) -> tuple[Any, Any, str | None]:
     """Batches of activations for training and validation, or the reason why there can be none."""
     try:
-        train = _features(here, data, views if here.augmentation is not None else 0, feed)
-        held = None if held_out is None else _features(here, held_out, 0, feed.in_order())
+        train = _features(here, data, views, feed)
+        held = None if held_out is None else _features(here, held_out, 1, feed.in_order())
     except NotRepeatable:
         return None, None, "the data gives other samples when it is read again"
     if train is None or (held is None and held_out is not None):
@@ -59,7 +59,6 @@ def cached_feed(here: Cut, data: Any, held_out: Any, views: int, feed: Feed) -> 
 
 
 def _features(here: Cut, data: Any, views: int, feed: Feed) -> keras.utils.PyDataset | None:
-    """`views=0` means one view without augmentation."""
     if isinstance(data, Stream):
         replay = Replay(data)
         found = run_prefix(here, replay.read(), replay.count, views, "Running the frozen part once", feed.show)

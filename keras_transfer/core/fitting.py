@@ -59,9 +59,10 @@ def fit(
     """Compile and fit `model`; whatever lies before its first layer that trains runs in inference mode, and only once.
 
     x, y: NumPy arrays, a `tf.data.Dataset`, a `PyDataset`, or a source with `gather` (a split of `kt.load_images`).
-    views: how many augmented views of each picture are cached (1 where the model has no augmentation); where `views`
-    is not below `epochs` nothing would be saved, and the fit runs without cache, as it does on data that does not
-    repeat. Callbacks see the whole model. Afterwards the whole model is compiled, with the same optimizer.
+    views: how many views of each picture are cached, the picture as it is and `views - 1` augmented ones (only the first
+    where the model has no augmentation); every epoch shows one view of each picture, the next epoch the next. Where
+    `views` is not below `epochs` nothing would be saved, and the fit runs without cache, as it does on data that does
+    not repeat. Callbacks see the whole model. Afterwards the whole model is compiled, with the same optimizer.
     """
     if not model.trainable_weights:
         raise ValueError(
@@ -69,6 +70,8 @@ def fit(
         )
     if epochs < 1:
         raise ValueError(f"`epochs` must be at least 1. Received: {epochs!r}")
+    if views < 1:
+        raise ValueError(f"`views` must be at least 1, the picture as it is. Received: {views!r}")
     verbose = (1 if on_terminal() else 2) if verbose == "auto" else verbose
     feed = Feed(batch_size, shuffle, seed, show=None if verbose == 1 else False)
     data, held_out = coerce(x, y, sample_weight), coerce(validation_data)

@@ -39,7 +39,9 @@ class RunConfig(BaseModel):
     augmentation: Literal["none", "light", "medium", "strong"] = Field(
         "light", description="Random changes to the training pictures."
     )
-    views: int = Field(4, ge=1, description="Versions of a picture whose features are cached: itself, the others random.")
+    views: int = Field(
+        4, ge=1, description="Versions of a picture whose features are cached: itself, the others random."
+    )
     epochs: int = Field(20, ge=1, description="Passes over the data, at most, in each stage.")
     learning_rate: float | None = Field(None, gt=0, description="Step of Adam; by default the strategy's own.")
     batch_size: int = Field(32, ge=1, description="Pictures a step.")

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ def load(room: str) -> ModuleType:
         return importlib.import_module(f"{PACKAGE}.{room}")
     if "tensorflow" not in sys.modules and on_terminal():
         print("Starting TensorFlow ...", file=sys.stderr, flush=True)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice on retracing is ours to follow, not the user's
     with held_back():
         import keras  # noqa: F401
 

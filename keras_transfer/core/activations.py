@@ -15,6 +15,7 @@ from .source import ArraySource, Batches, Source
 from .surgery import describe
 
 MEMORY = 2**30  # larger activations go to a temporary file, memory-mapped
+BATCH = 32
 STORE = 2**29  # what is kept for a second fit on the same data
 _store: OrderedDict[str, np.ndarray] = OrderedDict()
 
@@ -49,43 +50,55 @@ class _View(keras.layers.Layer):
         return self.prefix.compute_output_spec(x)
 
 
+class Runner:
+    """Run the frozen prefix of a cut on batches, as they are or augmented; each is compiled once, for all data sets."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self._models: dict[bool, keras.Model] = {}
+        self._size = 0
+
+    def __call__(self, x: np.ndarray, augmented: bool) -> np.ndarray:
+        if augmented not in self._models:
+            first = (self.cut.augmentation or self.cut.prefix).inputs[0]
+            pictures = keras.Input(batch_shape=first.shape, dtype=first.dtype)
+            self._models[augmented] = keras.Model(pictures, _View(self.cut, augmented)(pictures))
+        count = len(x)
+        self._size = max(self._size, count)
+        if count < self._size:  # a short last batch would be compiled anew
+            x = np.concatenate([x, np.repeat(x[-1:], self._size - count, axis=0)])
+        out = self._models[augmented].predict_on_batch(x)[:count]
+        return np.asarray(keras.ops.convert_to_numpy(out), dtype="float32")
+
+
 def run_prefix(
-    cut: Cut, batches: Iterable[Any], count: int, views: int, text: str, show: bool | None = None
+    runner: Runner, batches: Iterable[Any], count: int, views: int, text: str, show: bool | None = None
 ) -> np.ndarray:
     """The activations of `count` samples, shape (views, count, ...), float32: of the pictures, then of augmented ones."""
-    plain, augmented = (_runner(cut, augmented) for augmented in (False, True))
     kept: np.ndarray | None = None
     at = 0
-    for x in progress(batches, total=-(-count // 32), text=text, show=show):
+    for x in progress(batches, total=-(-count // BATCH), text=text, show=show):
         for view in range(views):
-            out = (augmented if view else plain).predict_on_batch(x)
-            out = np.asarray(keras.ops.convert_to_numpy(out), dtype="float32")
+            out = runner(np.asarray(x), augmented=view > 0)
             if kept is None:
                 kept = _room((views, count, *out.shape[1:]))
             kept[view, at : at + len(out)] = out
-        at += len(out)
+        at += len(x)
     if kept is None or at != count:
         raise ValueError(f"The data must give the same number of samples every time. Received: {count}, then {at}")
     return kept
 
 
-def _runner(cut: Cut, augmented: bool) -> keras.Model:
-    """A model of one view: Keras compiles its `predict_on_batch` once for all batches."""
-    first = (cut.augmentation or cut.prefix).inputs[0]
-    x = keras.Input(batch_shape=first.shape, dtype=first.dtype)
-    return keras.Model(x, _View(cut, augmented)(x))
-
-
-def activations(cut: Cut, source: Source, views: int, seed: int, show: bool | None = None) -> np.ndarray:
+def activations(runner: Runner, source: Source, views: int, seed: int, show: bool | None = None) -> np.ndarray:
     """`run_prefix` over an indexable source; found again without computing when prefix, data and views are the same."""
     content = source.fingerprint
-    key = f"{_weights_key(cut)}/{content}/{views}/{seed if views > 1 else 0}" if content else ""
+    key = f"{_weights_key(runner.cut)}/{content}/{views}/{seed if views > 1 else 0}" if content else ""
     if key in _store:
         _store.move_to_end(key)
         return _store[key]
-    plain = Batches(source, 32)
+    plain = Batches(source, BATCH)
     parts = (plain[i][0] for i in range(plain.num_batches))
-    found = run_prefix(cut, parts, len(source), views, "Running the frozen part once", show)
+    found = run_prefix(runner, parts, len(source), views, "Running the frozen part once", show)
     if key and not isinstance(found, np.memmap) and found.nbytes <= STORE:
         _store[key] = found
         while sum(one.nbytes for one in _store.values()) > STORE:

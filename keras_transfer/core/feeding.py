@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .activations import ViewBatches, activations, run_prefix
+from .activations import Runner, ViewBatches, activations, run_prefix
 from .prefix import Cut
 from .source import ArraySource, Batches, Source
 from .streams import NotRepeatable, Replay, Stream, as_stream
@@ -49,8 +49,9 @@ def plain_feed(data: Any, feed: Feed) -> Any:
 def cached_feed(here: Cut, data: Any, held_out: Any, views: int, feed: Feed) -> tuple[Any, Any, str | None]:
     """Batches of activations for training and validation, or the reason why there can be none."""
     try:
-        train = _features(here, data, views, feed)
-        held = None if held_out is None else _features(here, held_out, 1, feed.in_order())
+        runner = Runner(here)
+        train = _features(runner, data, views, feed)
+        held = None if held_out is None else _features(runner, held_out, 1, feed.in_order())
     except NotRepeatable:
         return None, None, "the data gives other samples when it is read again"
     if train is None or (held is None and held_out is not None):
@@ -58,17 +59,17 @@ def cached_feed(here: Cut, data: Any, held_out: Any, views: int, feed: Feed) -> 
     return train, held, None
 
 
-def _features(here: Cut, data: Any, views: int, feed: Feed) -> keras.utils.PyDataset | None:
+def _features(runner: Runner, data: Any, views: int, feed: Feed) -> keras.utils.PyDataset | None:
     if isinstance(data, Stream):
         replay = Replay(data)
-        found = run_prefix(here, replay.read(), replay.count, views, "Running the frozen part once", feed.show)
+        found = run_prefix(runner, replay.read(), replay.count, views, "Running the frozen part once", feed.show)
         batch_size = replay.bounds[1]
         bounds = None if replay.shuffles else replay.bounds
         shuffle = feed.shuffle and replay.shuffles
         return ViewBatches(found, replay.rest, batch_size, shuffle=shuffle, seed=feed.seed, bounds=bounds)
     if not isinstance(data, Source):
         return None
-    found = activations(here, data, views, feed.seed, feed.show)
+    found = activations(runner, data, views, feed.seed, feed.show)
     return ViewBatches(found, _rest(data), feed.batch_size, shuffle=feed.shuffle, seed=feed.seed)
 
 

@@ -69,7 +69,8 @@ def train(
 ) -> keras.callbacks.History:
     """Fit what trains in `model` with Adam and the cross-entropy that suits labels and outputs.
 
-    With validation data the fit ends `patience` epochs after the best validation accuracy, and `keep="best"` puts that
+    With validation data the fit ends `patience` epochs after the best validation accuracy (of equal ones, the lower loss
+    is better: small sets give many equal ones), and `keep="best"` puts that
     epoch's weights back (`"last"`: stays at the last). `history.best_epoch` is the epoch that was put back, counted
     from 0; None where the last was kept.
     """
@@ -85,9 +86,7 @@ def train(
         validation_data = validation_data.splits["validation"]
     watchers = list(callbacks or ())
     if validation_data is not None:
-        best = keras.callbacks.EarlyStopping(
-            "val_accuracy", patience=patience, mode="max", restore_best_weights=keep == "best"
-        )
+        best = _BestEpoch(patience=patience, restore_best_weights=keep == "best")
         watchers.append(best)
     history = fit(
         model,
@@ -101,8 +100,18 @@ def train(
         **settings,
     )
     chosen = validation_data is not None and keep == "best"
-    history.best_epoch = int(np.argmax(history.history["val_accuracy"])) if chosen else None
+    history.best_epoch = best.best_epoch if chosen else None
     return history
+
+
+class _BestEpoch(keras.callbacks.EarlyStopping):
+    """Early stopping on validation accuracy whose ties go to the lower loss."""
+
+    def __init__(self, patience: int, restore_best_weights: bool) -> None:
+        super().__init__("val_accuracy", patience=patience, mode="max", restore_best_weights=restore_best_weights)
+
+    def get_monitor_value(self, logs: dict[str, float]) -> float:
+        return logs["val_accuracy"] - 1e-9 * min(logs["val_loss"], 1e3)  # below one picture in a million
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

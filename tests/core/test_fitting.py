@@ -116,7 +116,7 @@ def test_views_stand_in_for_augmentation(small_model, pictures, prefix_runs):
     assert features.shape == (3, 50, 8)
     assert np.abs(features[0] - features[1]).max() > 1e-3  # views differ
     assert np.abs(features[1] - features[2]).max() > 1e-3
-    plain = prefix_runs[0][0].prefix(pictures[0], training=False)  # the first view is the picture as it is
+    plain = prefix_runs[0][0].cut.prefix(pictures[0], training=False)  # the first view is the picture as it is
     np.testing.assert_allclose(features[0], np.asarray(plain), atol=1e-5)
 
 

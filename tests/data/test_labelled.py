@@ -32,7 +32,8 @@ def test_one_class_alone_is_enough(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("splits", "expected"), [(("train", "val", "test"), "test"), (("train", "val"), "validation"), (("train",), "train")]
+    ("splits", "expected"),
+    [(("train", "val", "test"), "test"), (("train", "val"), "validation"), (("train",), "train")],
 )
 def test_of_several_splits_the_most_held_out_is_read(tmp_path, splits, expected):
     fill(tmp_path, {f"{split}/{name}": 1 + at for at, split in enumerate(splits) for name in ("ants", "bees")})

@@ -21,7 +21,12 @@ def test_few_digits_are_ten_a_class_and_the_rest_is_fixed():
 
 
 def test_sample_by_name():
-    assert sample("few_digits", seed=3, image_size=16, labels_a_class=2).splits["train"].gather([0])[0].shape == (1, 16, 16, 1)
+    assert sample("few_digits", seed=3, image_size=16, labels_a_class=2).splits["train"].gather([0])[0].shape == (
+        1,
+        16,
+        16,
+        1,
+    )
     assert len(sample("digits").class_names) == 10
     with pytest.raises(ValueError, match="Did you mean"):
         sample("digit")

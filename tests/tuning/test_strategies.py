@@ -93,13 +93,26 @@ class Script(keras.callbacks.Callback):
 @pytest.mark.parametrize(("keep", "bias"), [("best", 1.0), ("last", 4.0)])
 def test_the_best_epoch_is_kept_and_the_fit_ends_patience_epochs_after_it(pictures, keep, bias):
     model = classifier()
-    script = Script([0.3, 0.9, 0.9, 0.5, 0.4, 0.3, 0.3, 0.3])
+    script = Script([0.3, 0.9, 0.8, 0.5, 0.4, 0.3, 0.3, 0.3])
     history = feature_extraction(
         model, *pictures, validation_data=pictures, epochs=8, patience=3, keep=keep, callbacks=[script], verbose=0
     )
     assert history.epoch == [0, 1, 2, 3, 4]
     assert history.best_epoch == (1 if keep == "best" else None)
     assert np.allclose(np.array(model.get_layer("head").get_layer("logits").bias), bias)
+
+
+def test_equal_accuracies_go_to_the_lower_loss(pictures):
+    class Level(keras.callbacks.Callback):
+        losses = (3.0, 1.0, 2.0, 2.0)
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs.update(val_accuracy=0.5, val_loss=self.losses[epoch])
+
+    history = feature_extraction(
+        classifier(), *pictures, validation_data=pictures, epochs=4, callbacks=[Level()], verbose=0
+    )
+    assert history.best_epoch == 1
 
 
 def test_without_validation_data_no_epoch_is_chosen(pictures):

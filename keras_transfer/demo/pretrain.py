@@ -1,4 +1,4 @@
-"""Make the demo's weights again: `python -m keras_transfer.demo.pretrain` (seeded; about ten minutes on two cores)."""
+"""Make the demo's weights again: `python -m keras_transfer.demo.pretrain` (seeded; about three minutes on two cores)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .glyphs import CLASSES, HELD_OUT_FONTS, TRAINING_FONTS, draw_glyphs
 CHUNK, BATCH = 32_768, 128
 
 
-def pretrain(output: str | Path = WEIGHTS, *, chunks: int = 45, learning_rate: float = 2e-3, seed: int = 0) -> float:
+def pretrain(output: str | Path = WEIGHTS, *, chunks: int = 10, learning_rate: float = 2e-3, seed: int = 0) -> float:
     """Train on freshly drawn glyphs, write the backbone's weights to `output`, return the accuracy on unseen fonts.
 
     Each of `chunks` rounds draws 32,768 new pictures from the 18 training fonts; AdamW, cosine decay, batch 128,
-    label smoothing 0.1. The source holds the ten digits among its letters. The last weights are kept, none is chosen.
+    label smoothing 0.1. The source holds the ten digits among its letters. The last weights are kept, no epoch is chosen;
+    45 rounds read unseen fonts better (0.913 for 0.885) and handwriting no better (0.970 for 0.974, a linear probe).
     """
     import keras
 
@@ -59,7 +60,7 @@ def _batch(count: int, *, seed: int, fonts: tuple[str, ...]) -> tuple[np.ndarray
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=WEIGHTS)
-    parser.add_argument("--chunks", type=int, default=45, help="rounds of 32,768 fresh pictures")
+    parser.add_argument("--chunks", type=int, default=10, help="rounds of 32,768 fresh pictures")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     pretrain(arguments.output, chunks=arguments.chunks, seed=arguments.seed)

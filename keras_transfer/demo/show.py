@@ -46,7 +46,7 @@ def run_demo(output: str | Path | None = None, quiet: bool = False) -> Path:
         print(
             f"The model that was fully fine-tuned with the first seed, its .tflite and its report: {folder / 'report.html'}"
         )
-        print(f"{time.perf_counter() - started:.0f} s in all, without starting TensorFlow.")
+        print(f"{time.perf_counter() - started:.0f} s, after the start of TensorFlow.")
     return folder
 
 
@@ -72,7 +72,7 @@ def _write(folder: Path, row: Any, data: Any) -> None:
     from ..config import RunConfig
     from ..pipeline.writing import write_run
     from .backbone import WEIGHTS
-    from .rows import BATCH, IMAGE_SIZE
+    from .rows import EVERYTHING, HEAD, IMAGE_SIZE
 
     # The backbone is no name of the catalogue, so the config is put together unchecked, and `fit --config` refuses it.
     config = RunConfig.model_construct(
@@ -83,12 +83,16 @@ def _write(folder: Path, row: Any, data: Any) -> None:
         image_size=IMAGE_SIZE,
         strategy="full",
         augmentation="none",
-        epochs=len(row.history.epoch),
-        batch_size=BATCH,
-        patience=len(row.history.epoch),
+        **EVERYTHING,
+        patience=EVERYTHING["epochs"],
         keep="last",
         seed=SEEDS[0],
     )
-    resolved = {"parameters": int(row.model.count_params()), "class_names": list(data.class_names)}
+    resolved = {
+        "parameters": int(row.model.count_params()),
+        "class_names": list(data.class_names),
+        "head_first": HEAD,
+        "learning_rate": "falls to zero along a cosine, in the head's stage and in this one",
+    }
     with run_folder(folder) as partial:
         write_run(partial, row.model, data, row.history, config, resolved, {"scan": data.seconds, "fit": row.seconds})

@@ -110,8 +110,18 @@ class _BestEpoch(keras.callbacks.EarlyStopping):
     def __init__(self, patience: int, restore_best_weights: bool) -> None:
         super().__init__("val_accuracy", patience=patience, mode="max", restore_best_weights=restore_best_weights)
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        super().on_train_begin(logs)
+        self._reached = (-1.0, 0.0)
+        self._level = 0
+
     def get_monitor_value(self, logs: dict[str, float]) -> float:
-        return logs["val_accuracy"] - 1e-9 * min(logs["val_loss"], 1e3)  # below one picture in a million
+        """How often it has become better, less one in an epoch that is not (Keras compares in float32: no fine sums)."""
+        now = (logs["val_accuracy"], -logs["val_loss"])
+        if now > self._reached:
+            self._reached, self._level = now, self._level + 1
+            return float(self._level)
+        return float(self._level - 1)
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

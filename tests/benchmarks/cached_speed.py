@@ -35,7 +35,7 @@ def plain(data: object, seed: int) -> float:
     x = keras.layers.Dense(2)(keras.layers.Dropout(0.2)(x))
     model = keras.Model(inputs, x)
     model.compile(
-        keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
+        keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
     history = model.fit(data.train, validation_data=data.validation, epochs=EPOCHS, verbose=0)
     return history.history["val_accuracy"][-1]

@@ -13,6 +13,11 @@ SOURCE = (
     "The source is letters and digits drawn from fonts. It holds the ten digits as print, so what is shown is transfer to "
     "another look of known classes."
 )
+# The validation digits, means over seeds 200 to 205, which chose nothing either: `rows` with `split="validation"`.
+AUGMENTED = (
+    "No method above augments. With random shifts, turns and zooms from-scratch gains most: 0.96 instead of 0.93, full "
+    "fine-tuning 0.97 in both cases (497 other digits, six other seeds)."
+)
 
 
 def run_demo(output: str | Path | None = None, quiet: bool = False) -> Path:
@@ -43,6 +48,7 @@ def run_demo(output: str | Path | None = None, quiet: bool = False) -> Path:
     if not quiet:
         print_table(results)
         print(SOURCE)
+        print(AUGMENTED)
         print(
             f"The model that was fully fine-tuned with the first seed, its .tflite and its report: {folder / 'report.html'}"
         )

@@ -146,3 +146,27 @@ def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run):
     assert command(["fit", "p", *SMALL, "--quiet", "--output", "saved_models/p", "--overwrite"]) == 0
     assert (saved / "p" / "labels.txt").read_text() == "blue\nred\n"
     assert sorted(os.listdir(saved)) == ["p", "p-2"]
+
+
+@pytest.mark.slow
+def test_mixed_precision_is_exported_certified_and_measured_as_float32(photos, tmp_path):
+    import keras
+    import numpy as np
+
+    import keras_transfer as kt
+
+    photos(tmp_path / "p", {"red": 6, "blue": 6})
+    assert command(["fit", "p", *SMALL, "--mixed-precision", "--quiet"]) == 0
+    assert keras.config.dtype_policy().name == "float32"  # put back
+    run = tmp_path / "saved_models" / "p"
+    model = kt.load(run)
+    assert model.get_layer("backbone").layers[1].dtype_policy.compute_dtype in ("bfloat16", "float16")
+    twin = kt.inference_model(model)
+    assert {layer.dtype_policy.compute_dtype for layer in twin.get_layer("backbone").layers} == {"float32"}
+    certificate = json.loads((run / "certificate.json").read_text())["float32"]
+    assert certificate["passed"]
+    assert certificate["max_difference"] < 1e-4
+    data = kt.load_images("p", image_size=32)
+    x, y = data.splits["validation"].gather(np.arange(len(data.splits["validation"])))
+    right = float(np.mean(twin.predict(x, verbose=0).argmax(-1) == y))
+    assert json.loads((run / "metrics.json").read_text())["validation"]["accuracy"] == pytest.approx(right)

@@ -1,6 +1,7 @@
 """Whatever `fit` takes, as one kind of thing: pictures and labels that can be asked for by index, or a stream."""
 
 import hashlib
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import keras
@@ -44,7 +45,7 @@ class ArraySource:
     def gather(self, indices: np.ndarray) -> tuple[Any, ...]:
         return tuple(part[indices] for part in self.arrays)
 
-    @property
+    @cached_property  # `isinstance(x, Source)` may look at it, and hashing is not free
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
         for part in self.arrays:

@@ -13,10 +13,11 @@ SOURCE = (
     "The source is letters and digits drawn from fonts. It holds the ten digits as print, so what is shown is transfer to "
     "another look of known classes."
 )
-# The validation digits, means over seeds 200 to 205, which chose nothing either: `rows` with `split="validation"`.
+# Means over seeds 200 to 205 on the validation digits (`rows`, `split="validation"`): new draws of the training digits, but
+# the digits on which, with other draws, the recipes were chosen.
 AUGMENTED = (
     "No method above augments. With random shifts, turns and zooms from-scratch gains most: 0.96 instead of 0.93, full "
-    "fine-tuning 0.97 in both cases (497 other digits, six other seeds)."
+    "fine-tuning 0.97 in both cases (on 497 other digits, six other seeds)."
 )
 
 

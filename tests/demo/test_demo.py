@@ -83,12 +83,13 @@ def test_fine_tuning_beats_scratch_by_four_points_and_the_svm_by_two(tmp_path, m
 
 @pytest.mark.slow
 def test_augmentation_narrows_the_gap_as_the_demo_says():
-    """What the demo prints below its table: augmented, from scratch comes within three points of full fine-tuning."""
+    """What the demo prints below its table, with two seeds: from-scratch gains, and stays below full fine-tuning."""
 
-    def mean(method, augmented):
-        data = [few_digits(seed=seed, image_size=32) for seed in (200, 201, 202)]
-        return statistics.mean(method(d, d.seed, split="validation", augmented=augmented).accuracy for d in data)
+    def mean(method, **settings):
+        data = [few_digits(seed=seed, image_size=32) for seed in (200, 201)]
+        return statistics.mean(method(d, d.seed, split="validation", **settings).accuracy for d in data)
 
-    scratch, augmented = mean(rows.from_scratch, False), mean(rows.from_scratch, True)
-    assert augmented > scratch + 0.01
-    assert mean(rows.full_fine_tuning, True) > augmented
+    plain, augmented = mean(rows.from_scratch), mean(rows.from_scratch, augmented=True)
+    tuned = mean(rows.full_fine_tuning, augmented=True)
+    assert plain + 0.01 < augmented < tuned
+    assert tuned - augmented < 0.04

@@ -45,7 +45,9 @@ class RunConfig(BaseModel):
     epochs: int = Field(20, ge=1, description="Passes over the data, at most, in each stage.")
     learning_rate: float | None = Field(None, gt=0, description="Step of Adam; by default the strategy's own.")
     batch_size: int = Field(32, ge=1, description="Pictures a step.")
-    patience: int = Field(5, ge=1, description="Stop after so many epochs without a better validation accuracy.")
+    patience: int = Field(
+        5, ge=1, description="With --keep best: stop after so many epochs without a better validation accuracy."
+    )
     keep: Literal["best", "last"] = Field("best", description="Keep the epoch best in validation, or the last.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Of split, order, augmentation and new weights.")
     mixed_precision: bool = Field(False, description="Compute in 16 bits; the exported model is the float32 one.")

@@ -1,6 +1,7 @@
 """`keras-transfer evaluate`: a run on other pictures."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,11 @@ def evaluate(
     Example:
       keras-transfer evaluate saved_models/photos new_photos/
     """
-    split, report = load("pipeline").evaluate_run(run, data, on_bad=on_bad)
+    split, report = load("pipeline").evaluate_run(run, data, on_bad=on_bad, say=_aside)
     figures = {"split": split, **report.to_dict()}
     print(json.dumps(figures, indent=2, ensure_ascii=False) if as_json else f"split: {split}\n{report}")
+
+
+def _aside(text: str) -> None:
+    """Beside the figures, so that `--json` stays JSON."""
+    print(text, file=sys.stderr)

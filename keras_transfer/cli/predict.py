@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .quiet import held_back, load
+from .quiet import load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +72,7 @@ def answers(model: Path, pictures: Sequence[Path]) -> tuple[Sequence[str], "np.n
             raise ValueError(f"A run's folder or a .tflite file is needed. Received: {str(model)!r}")
         from ..export.litert import LiteRTModel
 
-        with held_back():  # LiteRT tells stderr which delegate it took
-            exported = LiteRTModel(file, num_threads=os.cpu_count())
+        exported = LiteRTModel(file, num_threads=os.cpu_count())
         return exported.labels, exported.predict(list(pictures))
     if not (model / "model.keras").is_file():
         raise ValueError(f"A run's folder holds model_float32.tflite or model.keras. Received: {str(model)!r}")

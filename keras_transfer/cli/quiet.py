@@ -1,15 +1,13 @@
 """Import what imports TensorFlow, without the lines that it writes to stderr while it starts."""
 
-import contextlib
 import importlib
 import logging
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from types import ModuleType
 
 from ..core.progress import on_terminal
+from ..core.stderr import held_back
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -25,22 +23,3 @@ def load(room: str) -> ModuleType:
         import keras  # noqa: F401
 
         return importlib.import_module(f"{PACKAGE}.{room}")
-
-
-@contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Hold back what C++ code writes to the process's stderr; where the block fails, let it out."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            os.dup2(kept, 2)
-            sink.seek(0)
-            os.write(2, sink.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -47,6 +47,8 @@ class _View(keras.layers.Layer):
         return self.prefix(x, training=False)
 
     def compute_output_spec(self, x: Any) -> Any:
+        if self.augmentation is not None:
+            x = self.augmentation.compute_output_spec(x)
         return self.prefix.compute_output_spec(x)
 
 

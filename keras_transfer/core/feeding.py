@@ -30,6 +30,13 @@ def coerce(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
     """Samples by index as a `Source`, a repeatable data set as a `Stream`, anything else as it is (None stays None)."""
     if y is None and sample_weight is None and isinstance(x, (tuple, list)) and len(x) in (2, 3):
         x, y, sample_weight = (*x, None)[:3]
+    if sample_weight is not None and y is None:
+        raise ValueError("`sample_weight` goes with arrays; a data set gives (x, y, sample_weight). Received: no y")
+    if isinstance(x, (dict, tuple, list)) and y is not None:
+        raise TypeError(
+            "Pictures must be one array; for several inputs pass a tf.data.Dataset and a model's own fit. "
+            f"Received: {type(x).__name__}"
+        )
     if y is not None:
         return ArraySource(x, y, sample_weight)
     if x is None or isinstance(x, Source):

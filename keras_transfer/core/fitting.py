@@ -1,5 +1,6 @@
 """Fit a model whose frozen part runs once, on cached activations; where that is not right, in inference mode in the fit."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,12 +73,12 @@ def fit(
         raise ValueError(f"`epochs` must be at least 1. Received: {epochs!r}")
     if views < 1:
         raise ValueError(f"`views` must be at least 1, the picture as it is. Received: {views!r}")
-    verbose = (1 if on_terminal() else 2) if verbose == "auto" else verbose
+    verbose = (1 if on_terminal(sys.stdout) else 2) if verbose == "auto" else verbose
     feed = Feed(batch_size, shuffle, seed, show=None if verbose == 1 else False)
     data, held_out = coerce(x, y, sample_weight), coerce(validation_data)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
     model.optimizer.build(model.trainable_variables)
-    here = cut(model)
+    here = cut(model) if _plain(model) else None
     views = views if here and here.augmentation is not None else 1
     part: keras.Model | None = None
     if here and cache and _worth_it(views, epochs, fit_kwargs, verbose):
@@ -109,7 +110,8 @@ def fit(
 
 def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any) -> bool:
     """Whether the cached views are fewer than the epochs; where not, one line says so."""
-    if views < epochs and not fit_kwargs.get("steps_per_epoch"):
+    counted = fit_kwargs.get("steps_per_epoch") or fit_kwargs.get("validation_steps")
+    if views < epochs and not counted:
         return True
     if verbose:
         reason = (
@@ -119,6 +121,17 @@ def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any)
         )
         print(f"No cache of the frozen part: {reason}.")
     return False
+
+
+def _plain(model: keras.Model) -> bool:
+    """Whether Keras' own training step is the model's; a model with its own is fitted as it is, never in part."""
+    own = ("train_step", "test_step", "compute_loss", "call")
+    kind = type(model)
+    return all(_from_keras(next(base for base in kind.__mro__ if name in vars(base))) for name in own)
+
+
+def _from_keras(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "keras"
 
 
 def _uncached(here: Cut) -> keras.Model:

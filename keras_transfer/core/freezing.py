@@ -121,9 +121,9 @@ def _apply(model: keras.Model, wanted: dict[int, bool]) -> None:
         below = [wanted[id(one)] for one in walk(layer) if id(one) in wanted]
         if below and not any(below):
             layer.trainable = False  # so that Keras' own files and summaries see a wholly frozen part as frozen
-        elif not wanted.get(id(layer), True):
+        elif id(layer) in wanted:
             for variable in own_trainable_variables(layer):
-                variable.trainable = False
+                variable.trainable = wanted[id(layer)]
 
 
 @dataclass(frozen=True)

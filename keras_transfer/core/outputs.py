@@ -22,16 +22,28 @@ def gives_logits(model: keras.Model) -> bool:
 
 
 def _last(thing: Any) -> Any:
-    """The layer or operation that makes the output: in graphs the last step, else the last layer inside."""
+    """The layer or operation that decides about the output: what changes no number is passed by, backwards."""
     graph = functional(thing) if isinstance(thing, keras.Model) else None
-    if graph is not None:
-        made = {id(tensor) for tensor in graph.outputs}
-        return _last(next(step.operation for step in steps(graph) if made & {id(tensor) for tensor in step.outputs}))
-    inside = sublayers(thing) if isinstance(thing, keras.layers.Layer) else []
-    return _last(inside[-1]) if inside else thing
+    if graph is None:
+        inside = sublayers(thing) if isinstance(thing, keras.layers.Layer) else []
+        return _last(inside[-1]) if inside else thing
+    maker = {id(tensor): step for step in steps(graph) for tensor in step.outputs}
+    step = maker[id(graph.outputs[0])]
+    while _passes_on(step.operation) and id(step.inputs[0]) in maker:
+        step = maker[id(step.inputs[0])]
+    return _last(step.operation)
+
+
+def _passes_on(operation: Any) -> bool:
+    layers = keras.layers
+    if isinstance(operation, layers.Activation):
+        return operation.activation is keras.activations.linear
+    return isinstance(operation, (layers.Identity, layers.Dropout, layers.Flatten, layers.Reshape))
 
 
 def classification_loss(model: keras.Model, one_hot: bool) -> keras.losses.Loss:
     """Cross-entropy for integer or one-hot labels, on logits or on probabilities as the model gives them."""
+    if model.output_shape[-1] == 1:
+        raise ValueError("A classifier must have an output for each class; a yes/no task has two. Received: one output")
     kind = keras.losses.CategoricalCrossentropy if one_hot else keras.losses.SparseCategoricalCrossentropy
     return kind(from_logits=gives_logits(model))

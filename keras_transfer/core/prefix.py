@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from .surgery import Step, functional, own_variables, steps, sublayers, walk
+from .surgery import Step, functional, own_trainable_variables, own_variables, steps, sublayers, walk
 
 
 class Cut(NamedTuple):
@@ -65,8 +65,11 @@ def cut(model: keras.Model) -> Cut | None:
     for end in range(_frozen_end(way, start, moving), start, -1):
         tensor = _only_live_tensor(graph, end)
         if tensor is not None and any(_has_weights(step.operation) for step in way[start:end]):
-            prefix = keras.Model(before, tensor, name="frozen_prefix")
-            return Cut(augmentation, prefix, _between(tensor, graph.outputs, "suffix"))
+            try:
+                prefix = keras.Model(before, tensor, name="frozen_prefix")
+                return Cut(augmentation, prefix, _between(tensor, graph.outputs, "suffix"))
+            except ValueError:  # a layer that is called on both sides ties them together: try to cut before it
+                continue
     return None
 
 
@@ -102,7 +105,7 @@ def _augmentation_end(way: list[Step]) -> int:
 
 
 def _first_weights(way: list[Step]) -> int:
-    return next((i for i, step in enumerate(way) if _has_weights(step.operation)), len(way))
+    return next((i for i, step in enumerate(way) if _learns(step.operation)), len(way))
 
 
 def _frozen_end(way: list[Step], start: int, moving: int) -> int:
@@ -118,6 +121,11 @@ def _only_live_tensor(graph: keras.Model, count: int) -> keras.KerasTensor | Non
     needed = [tensor for step in way[count:] for tensor in step.inputs] + list(graph.outputs)
     live = {id(tensor) for tensor in needed if id(tensor) in made}
     return made[live.pop()] if len(live) == 1 else None
+
+
+def _learns(operation: object) -> bool:
+    """Whether it was made with weights to train, frozen or not; the statistics of a Normalization are none."""
+    return isinstance(operation, keras.layers.Layer) and any(own_trainable_variables(one) for one in walk(operation))
 
 
 def _has_weights(operation: object) -> bool:

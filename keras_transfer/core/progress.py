@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -13,9 +13,10 @@ def in_jupyter() -> bool:
     return bool(shell and getattr(shell.get_ipython(), "kernel", None))
 
 
-def on_terminal() -> bool:
-    """Whether a person watches: a terminal or a notebook."""
-    return bool(sys.stderr and sys.stderr.isatty()) or in_jupyter()
+def on_terminal(stream: Any = None) -> bool:
+    """Whether a person watches `stream` (stderr by default): a terminal or a notebook."""
+    stream = sys.stderr if stream is None else stream
+    return bool(stream and stream.isatty()) or in_jupyter()
 
 
 def progress(items: Iterable[T], *, total: int, text: str, show: bool | None = None) -> Iterator[T]:

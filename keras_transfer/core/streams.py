@@ -26,6 +26,8 @@ class Stream:
             batches = self.data.as_numpy_iterator()
         for batch in batches:
             yield tuple(np.asarray(part) for part in batch)
+        if isinstance(self.data, keras.utils.PyDataset):
+            self.data.on_epoch_end()  # where it may shuffle, or draw other samples
 
 
 def as_stream(data: Any) -> Stream | None:
@@ -36,7 +38,8 @@ def as_stream(data: Any) -> Stream | None:
         spec = data.element_spec
         flat = isinstance(spec, tuple) and len(spec) in (2, 3) and all(hasattr(part, "shape") for part in spec)
         endless = int(data.cardinality()) == -1
-        return Stream(data) if flat and not endless and len(spec[0].shape or ()) > 1 else None
+        batched = flat and len(spec[0].shape or ()) > 1 and len(spec[1].shape or ()) > 0
+        return Stream(data) if batched and not endless else None
     return None
 
 

@@ -40,6 +40,7 @@ class Step(NamedTuple):
     operation: Any
     inputs: list[keras.KerasTensor]
     outputs: list[keras.KerasTensor]
+    arguments: str = ""  # the call's other arguments: constants, slices
 
 
 def functional(model: keras.Model) -> keras.Model | None:
@@ -54,8 +55,25 @@ def steps(graph: keras.Model) -> list[Step]:
     by_depth = graph._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     return [
-        Step(node.operation, list(node.input_tensors), list(node.output_tensors)) for node in nodes if not node.is_input
+        Step(node.operation, list(node.input_tensors), list(node.output_tensors), _other_arguments(node))
+        for node in nodes
+        if not node.is_input
     ]
+
+
+def _other_arguments(node: Any) -> str:
+    """What a call is given beside tensors: `x * 2` and `x * 3` differ in nothing else."""
+    given = keras.tree.map_structure(
+        lambda value: "tensor" if isinstance(value, keras.KerasTensor) else _plain(value),
+        (node.arguments.args, node.arguments.kwargs),
+    )
+    return repr(given)
+
+
+def _plain(value: Any) -> str:
+    if hasattr(value, "shape"):
+        return f"{keras.ops.convert_to_numpy(value).tolist()}"
+    return repr(value)
 
 
 def describe(layer: Any) -> Any:
@@ -67,6 +85,6 @@ def describe(layer: Any) -> Any:
     number = {id(tensor): index for index, tensor in enumerate(graph.inputs)}
     way = []
     for step in steps(graph):
-        way.append((describe(step.operation), [number[id(tensor)] for tensor in step.inputs]))
+        way.append((describe(step.operation), [number[id(tensor)] for tensor in step.inputs], step.arguments))
         number.update({id(tensor): len(number) + index for index, tensor in enumerate(step.outputs)})
     return way, [number[id(tensor)] for tensor in graph.outputs]

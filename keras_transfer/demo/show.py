@@ -99,6 +99,7 @@ def _write(folder: Path, row: Any, data: Any) -> None:
         "parameters": int(row.model.count_params()),
         "class_names": list(data.class_names),
         "head_first": HEAD,
+        "note": "written by the demo: its backbone is not in the catalogue, so `fit --config` refuses this file",
         "learning_rate": "falls to zero along a cosine, in the head's stage and in this one",
     }
     with run_folder(folder) as partial:

@@ -27,7 +27,7 @@ def plot_history(history: Any) -> Figure:
 
     history: what `fit` returned, its `.history`, or the content of a run's `history.json`.
 
-    Example: `kt.plot_history(kt.fine_tune(model, data, epochs=5))`
+    Example: `kt.plot_history(kt.tuning.full(model, data, epochs=5))`
     """
     curves = dict(getattr(history, "history", history))
     best = curves.pop("best_epoch", None)

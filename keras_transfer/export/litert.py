@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.files import sha256
+from ..core.stderr import held_back
 from ..data.resize import load_picture, resize
 from .io_json import NAME, read_io, reference_of
 
@@ -17,8 +18,9 @@ class Interpreter:
     def __init__(self, path: str | Path, num_threads: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-        self._interpreter = LiteRT(str(path), num_threads=num_threads)
-        self._interpreter.allocate_tensors()
+        with held_back():  # LiteRT tells stderr which delegate it took
+            self._interpreter = LiteRT(str(path), num_threads=num_threads)
+            self._interpreter.allocate_tensors()
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             raise ValueError(

@@ -26,6 +26,8 @@ def choose(config: RunConfig) -> Choices:
     check_output(output, config.overwrite)
     if not config.data.startswith(SAMPLE) and not Path(config.data).exists():
         raise ValueError(f"The data folder must exist; check the path. Received: {config.data!r}")
+    if Path(config.data).resolve().is_relative_to(output.resolve()):
+        raise ValueError(f"The data must not lie inside the output, which is replaced. Received: {config.data!r}")
     weights = None if config.weights == "none" else config.weights
     return Choices(output, weights, config.image_size or entry(config.backbone).image_size)
 

@@ -1,11 +1,13 @@
 """The folder of a run: a free name, written beside it as `.<name>.partial`, renamed at the end, never half there."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 RUNS = Path("saved_models")
+WRITER = ".writer"  # in a folder that is being written: the process that does
 
 
 class RunFailed(RuntimeError):  # noqa: N818
@@ -17,7 +19,7 @@ def free_name(name: str, parent: str | Path = RUNS) -> Path:
     first = Path(parent) / name
     number = 2
     path = first
-    while path.exists():
+    while path.exists() or _being_written(_partial(path)):
         path = first.with_name(f"{name}-{number}")
         number += 1
     return path
@@ -29,31 +31,54 @@ def is_run(path: Path) -> bool:
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Refuse an output that exists without `overwrite`, and with it one that is not a run (it would be deleted)."""
+    """Refuse what a run cannot be written to, before any work: a file on the way, a link, what is there already.
+
+    With `overwrite` a run folder is replaced; what is no run is refused (it would be deleted).
+    """
+    shown = f"Received: {str(output)!r}"
+    output = Path(os.path.abspath(output))
+    for parent in output.parents:
+        if parent.exists() and not parent.is_dir():
+            raise ValueError(f"The output must lie in folders, and {str(parent)!r} is a file. {shown}")
+    if output.is_symlink():
+        raise ValueError(f"The output must be a folder of its own, not a link; give what it points to. {shown}")
+    if _being_written(_partial(output)):
+        raise ValueError(f"Another run is being written there; choose another --output. {shown}")
     if not output.exists():
         return
     if not overwrite:
-        raise ValueError(
-            f"The output must not exist yet; choose another --output or pass --overwrite. Received: {str(output)!r}"
-        )
+        raise ValueError(f"The output must not exist yet; choose another --output or pass --overwrite. {shown}")
     if not output.is_dir() or (any(output.iterdir()) and not is_run(output)):
-        raise ValueError(
-            f"--overwrite replaces a run folder only, and this is not one; remove it yourself. Received: {str(output)!r}"
-        )
+        raise ValueError(f"--overwrite replaces a run folder only, and this is not one; remove it yourself. {shown}")
+
+
+def _partial(output: Path) -> Path:
+    return output.with_name(f".{output.name}.partial")
+
+
+def _being_written(partial: Path) -> bool:
+    """Whether a process that still lives writes it; where one was killed, the folder may be taken over."""
+    try:
+        os.kill(int((partial / WRITER).read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return os.name == "posix"
 
 
 @contextlib.contextmanager
 def run_folder(output: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield the folder to write into; it becomes `output` when the block ends well, and is removed when it does not."""
-    output = Path(output)
+    output = Path(os.path.abspath(output))
     check_output(output, overwrite)
-    partial = output.with_name(f".{output.name}.partial")
+    partial = _partial(output)
     made = [parent for parent in partial.parents if not parent.exists()]
     if partial.exists():
         shutil.rmtree(partial)  # what a killed run left
     partial.mkdir(parents=True)
+    (partial / WRITER).write_text(str(os.getpid()))
     try:
         yield partial
+        (partial / WRITER).unlink()
         check_output(output, overwrite)
         if output.exists():
             shutil.rmtree(output)

@@ -25,7 +25,7 @@ def labels_of(path: Path) -> list[str]:
 
 
 def evaluate_run(
-    run: str | Path, data: str | Path, *, on_bad: str = "raise", show_progress: bool | None = None
+    run: str | Path, data: str | Path, *, on_bad: str = "raise", show_progress: bool | None = None, say: Any = print
 ) -> tuple[str, Any]:
     """Judge a run on a folder of pictures: which split was read ("all" without split folders), and the report.
 
@@ -39,7 +39,7 @@ def evaluate_run(
     names = labels_of(path)
     model = load(path)
     _, height, width, channels = model.input_shape
-    split, pictures, _ = load_labelled(
+    split, pictures, skipped = load_labelled(
         data,
         names,
         image_size=(height, width),
@@ -48,6 +48,10 @@ def evaluate_run(
         on_bad=on_bad,
         show_progress=show_progress,
     )
+    for name, reason in skipped:
+        say(f"skipped {name}: {reason}")
+    if skipped:
+        say(f"skipped {len(skipped)} in all")
     return split, evaluate(model, pictures, class_names=names)
 
 
@@ -82,7 +86,10 @@ def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:
         if path.name.startswith(".") or not is_run(path) or not (path / "metrics.json").is_file():
             continue
         _, config = open_run(path)
-        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        try:
+            metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        except ValueError:
+            metrics = {"validation": {"accuracy": None}}  # a damaged file is shown as such, and hides no other run
         split = "test" if "test" in metrics else "validation"
         told = {key: str(config[key]) for key in ("data", "backbone", "strategy")}
         accuracy = metrics[split]["accuracy"]

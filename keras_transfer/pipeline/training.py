@@ -1,5 +1,6 @@
 """`keras-transfer fit` as a function: a config in, a run folder out."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     data = open_data(config.model_dump(), (size, size, choices.channels), show_progress=False if config.quiet else None)
     for path, reason in data.skipped:
         say(f"skipped {path}: {reason}")
+    if data.skipped:
+        say(f"skipped {len(data.skipped)} in all")
     say(describe(config, choices, data))
     failed: RunFailed | None = None
     with run_folder(choices.output, config.overwrite) as folder, _precision(config.mixed_precision):
@@ -85,7 +88,14 @@ def train_model(config: RunConfig, choices: Any, data: Any) -> tuple[Any, Any]:
         "views": config.views,
         "verbose": 0 if config.quiet else "auto",
     }
-    return model, get("strategy", str(config.strategy))(model, data, **settings)
+    history = get("strategy", str(config.strategy))(model, data, **settings)
+    losses = history.history["loss"]
+    if not all(math.isfinite(loss) for name in ("loss", "val_loss") for loss in history.history[name]):
+        epoch = next((at for at, loss in enumerate(losses, 1) if not math.isfinite(loss)), len(losses))
+        raise RunFailed(
+            f"The training diverged in epoch {epoch} (the loss is no number); choose a lower --learning-rate."
+        )
+    return model, history
 
 
 def _write(
@@ -93,8 +103,15 @@ def _write(
 ) -> Any:
     from .writing import write_run
 
-    resolved = {"parameters": int(model.count_params()), "class_names": list(data.class_names)}
-    concrete = config.model_copy(update={"image_size": choices.image_size, "output": str(choices.output)})
+    resolved = {
+        "parameters": int(model.count_params()),
+        "class_names": list(data.class_names),
+        "skipped": [f"{path}: {reason}" for path, reason in data.skipped],
+    }
+    rate = round(float(model.optimizer.learning_rate), 9)  # a float32 in the optimizer
+    concrete = config.model_copy(
+        update={"image_size": choices.image_size, "output": str(choices.output), "learning_rate": rate}
+    )
     return write_run(folder, model, data, history, concrete, resolved, seconds)
 
 

@@ -7,11 +7,9 @@ import keras
 import numpy as np
 
 from ..core.fitting import fit
-from ..core.freezing import freeze, unfreeze
+from ..core.freezing import freeze, owners, unfreeze
 from ..core.outputs import classification_loss
 from ..core.registry import register
-from ..core.selection import select
-from ..core.surgery import own_trainable_variables
 
 HEAD_RATE, FULL_RATE, SCRATCH_RATE = 1e-3, 1e-4, 1e-3
 
@@ -49,7 +47,7 @@ def full(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.ca
     x, y and `settings` as in `feature_extraction`; learning_rate is 1e-4 where a part of the backbone came frozen (it
     is pretrained), else 1e-3 (from scratch).
     """
-    scratch = all(layer.trainable for _, layer in select(model, "backbone") if own_trainable_variables(layer))
+    scratch = all(layer.trainable for _, layer in owners(model))
     unfreeze(model)
     return train(model, x, y, **{"learning_rate": SCRATCH_RATE if scratch else FULL_RATE, **_given(settings)})
 
@@ -69,10 +67,10 @@ def train(
 ) -> keras.callbacks.History:
     """Fit what trains in `model` with Adam and the cross-entropy that suits labels and outputs.
 
-    With validation data the fit ends `patience` epochs after the best validation accuracy (of equal ones, the lower loss
-    is better: small sets give many equal ones), and `keep="best"` puts that
-    epoch's weights back (`"last"`: stays at the last). `history.best_epoch` is the epoch that was put back, counted
-    from 0; None where the last was kept.
+    With validation data and `keep="best"` the fit ends `patience` epochs after the best validation accuracy (of equal
+    ones, the lower loss is better: small sets give many equal ones) and puts that epoch's weights back;
+    `history.best_epoch` is that epoch, counted from 0. With `keep="last"` validation chooses nothing: all epochs are
+    run, the last is kept, and `best_epoch` is None.
     """
     if keep not in ("best", "last"):
         raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
@@ -85,8 +83,8 @@ def train(
     if hasattr(validation_data, "splits"):
         validation_data = validation_data.splits["validation"]
     watchers = list(callbacks or ())
-    if validation_data is not None:
-        best = _BestEpoch(patience=patience, restore_best_weights=keep == "best")
+    best = _BestEpoch(patience=patience) if validation_data is not None and keep == "best" else None
+    if best is not None:
         watchers.append(best)
     history = fit(
         model,
@@ -99,24 +97,25 @@ def train(
         callbacks=watchers,
         **settings,
     )
-    chosen = validation_data is not None and keep == "best"
-    history.best_epoch = best.best_epoch if chosen else None
+    history.best_epoch = best.best_epoch if best is not None else None
     return history
 
 
 class _BestEpoch(keras.callbacks.EarlyStopping):
     """Early stopping on validation accuracy whose ties go to the lower loss."""
 
-    def __init__(self, patience: int, restore_best_weights: bool) -> None:
-        super().__init__("val_accuracy", patience=patience, mode="max", restore_best_weights=restore_best_weights)
+    def __init__(self, patience: int) -> None:
+        super().__init__("val_accuracy", patience=patience, mode="max", restore_best_weights=True)
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         self._reached = (-1.0, 0.0)
         self._level = 0
 
-    def get_monitor_value(self, logs: dict[str, float]) -> float:
+    def get_monitor_value(self, logs: dict[str, float]) -> float | None:
         """How often it has become better, less one in an epoch that is not (Keras compares in float32: no fine sums)."""
+        if "val_accuracy" not in logs:
+            return None  # an epoch without validation
         now = (logs["val_accuracy"], -logs["val_loss"])
         if now > self._reached:
             self._reached, self._level = now, self._level + 1
@@ -132,6 +131,8 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 def _one_hot(x: Any, y: Any) -> bool:
     """Whether the labels are one-hot rows; integer labels may come as (n,) or (n, 1)."""
     if y is None:
+        if isinstance(x, (tuple, list)):
+            return _one_hot(*x[:2])
         spec = getattr(x, "element_spec", None)
         look: Callable[[], Any] = (lambda: spec[1]) if spec is not None else (lambda: _first_batch(x)[1])
         y = look()
@@ -140,4 +141,6 @@ def _one_hot(x: Any, y: Any) -> bool:
 
 
 def _first_batch(x: Any) -> Any:
+    if not hasattr(x, "gather") and not hasattr(x, "__getitem__"):
+        raise TypeError(f"A generator must come as a tf.data.Dataset or a PyDataset. Received: {type(x).__name__}")
     return x.gather(np.arange(1)) if hasattr(x, "gather") else x[0]

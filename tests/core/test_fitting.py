@@ -257,3 +257,33 @@ def test_a_frozen_model_and_no_epochs_are_refused(small_model, pictures):
         fit(model, *pictures, **settings)
     with pytest.raises(ValueError, match="at least 1"):
         fit(unfreeze(model), *pictures, epochs=0, **settings)
+
+
+def test_a_py_dataset_that_draws_anew_in_on_epoch_end_is_not_cached(small_model, pictures, capsys, prefix_runs):
+    class Drawing(Slices):
+        def on_epoch_end(self):
+            self.x = self.x + 1
+
+    run(small_model(), Drawing(*pictures), verbose=2)
+    assert "other samples when it is read again" in capsys.readouterr().out
+
+
+def test_a_model_with_a_loss_of_its_own_is_fitted_as_it_is(pictures):
+    calls = []
+
+    class Mine(keras.Model):
+        def compute_loss(self, *args, **kwargs):
+            calls.append(1)
+            return super().compute_loss(*args, **kwargs)
+
+    x = keras.Input((16, 16, 3))
+    h = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="conv")(x))
+    model = Mine(x, keras.layers.Dense(3, name="head")(h))
+    run(model, *pictures)
+    assert calls
+
+
+def test_sample_weight_beside_a_dataset_is_refused(small_model, pictures):
+    dataset = tf.data.Dataset.from_tensor_slices(pictures).batch(8)
+    with pytest.raises(ValueError, match="goes with arrays"):
+        run(small_model(), dataset, sample_weight=np.zeros(50))

@@ -139,3 +139,24 @@ def test_batch_norm_policy_is_checked(small_model):
 def test_a_model_without_weights_is_refused():
     with pytest.raises(ValueError, match="must be built"):
         freeze(keras.Sequential([keras.layers.Dense(3)]))
+
+
+def test_a_composites_own_weights_freeze_and_come_back():
+    class Scaled(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = keras.layers.Dense(4, name="inner")
+
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(4,), name="scale")
+            self.inner.build(shape)
+
+        def call(self, x):
+            return self.inner(x) * self.scale
+
+    x = keras.Input((4,))
+    model = keras.Model(x, Scaled(name="scaled")(x))
+    unfreeze(freeze(model), "inner")
+    assert len(model.trainable_weights) == 2
+    unfreeze(model)
+    assert len(model.trainable_weights) == 3

@@ -98,3 +98,42 @@ def test_a_subclassed_model_is_not_cut():
 
     assert cut(Mine()) is None
     assert split_augmentation(Mine())[0] is None
+
+
+def test_a_layer_called_on_both_sides_moves_the_cut_before_it():
+    x = keras.Input((4,))
+    shared = keras.layers.Dense(4, name="shared")
+    h = keras.layers.Dense(4, name="first")(x)
+    h = shared(keras.layers.Dense(4, name="alive")(shared(h)))
+    model = keras.Model(x, h)
+    freeze(model, ["first", "shared"])
+    parts = cut(model)
+    assert parts is None or [layer.name for layer in parts.prefix.layers][-1] == "first"
+    if parts is not None:
+        batch = np.ones((2, 4), "float32")
+        np.testing.assert_allclose(together(parts, batch), np.asarray(model(batch)), atol=1e-6)
+
+
+def test_augmentation_behind_a_normalization_is_augmentation_still():
+    layers = keras.layers
+    x = keras.Input((8, 8, 3))
+    h = layers.RandomFlip(name="flip")(layers.Normalization(mean=0.5, variance=1.0, name="norm")(x))
+    h = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(h))
+    model = keras.Model(x, layers.Dense(2, name="head")(h))
+    freeze(model, "conv")
+    parts = cut(model)
+    assert "flip" in [layer.name for layer in parts.augmentation.layers]
+    assert "flip" not in [layer.name for layer in parts.prefix.layers]
+
+
+def test_two_graphs_that_differ_in_a_constant_are_told_apart():
+    from keras_transfer.core.surgery import describe
+
+    def model(change):
+        x = keras.Input((4, 4, 3))
+        return keras.Model(x, keras.layers.GlobalAveragePooling2D()(change(x)))
+
+    kinds = [lambda x: x * 2.0, lambda x: x * 3.0, lambda x: x[:, :2], lambda x: x[:, 1:3]]
+    told = [repr(describe(model(kind))) for kind in kinds]
+    assert len(set(told)) == 4
+    assert told == [repr(describe(model(kind))) for kind in kinds]

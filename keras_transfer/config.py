@@ -154,7 +154,7 @@ def write_config(path: str | Path, config: RunConfig, extra: Mapping[str, Any] |
     if Path(config.weights).is_file():
         made_with["weights_sha256"] = sha256(config.weights)
     made_with.update(extra or {})
-    text = "# The settings of this run, all of them; `keras-transfer fit --config` reads this file.\n"
+    text = "# The settings of this run, all of them.\n"
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in config}
     text += yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     text += yaml.safe_dump({RESOLVED_BY: made_with}, sort_keys=False, allow_unicode=True)

@@ -16,6 +16,9 @@ from .weights import load_weights_exactly
 
 Shape = tuple[int, int, int]
 
+# The averages of 0.99 or 0.999 need thousands of steps; with a few photos a network from scratch stays at chance.
+SCRATCH_MOMENTUM = 0.9
+
 
 class Backbone(NamedTuple):
     """A model named `backbone`, the pixels that it takes, how they are scaled for it, and whether it is pretrained."""
@@ -64,6 +67,10 @@ def _from_catalog(known: CatalogEntry, weights: str | Path | None, input_shape: 
     model = _download(known, shape) if weights == "imagenet" else _construct(known, shape, None)
     if weights is not None and weights != "imagenet":
         load_weights_exactly(model, weights, known.name)
+    if weights is None:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = min(layer.momentum, SCRATCH_MOMENTUM)
     # a mean for each of three channels says nothing about others
     preprocessing = "tf" if shape[2] != 3 and known.preprocessing in ("caffe", "torch") else known.preprocessing
     return Backbone(model, shape, preprocessing, weights is not None)

@@ -1,5 +1,6 @@
 """What can be done with a finished run: evaluate it on other pictures, export it again, list them all."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,19 @@ def export_run(run: str | Path, precision: str = "float32", *, data: str | Path 
     """
     path, config = open_run(run)
     from ..core.saving import load
-    from .opening import open_data
+    from .opening import SAMPLE, open_data
     from .writing import certify
 
     model = load(path)
-    pictures = open_data({**config, "data": str(data)} if data else config, model.input_shape[1:])
+    place = str(data or config["data"])
+    if not place.startswith(SAMPLE) and not Path(place).exists():
+        raise ValueError(f"The pictures of the run have moved; say where they are with --data. Received: {place!r}")
+    pictures = open_data({**config, "data": place}, model.input_shape[1:])
+    split, held_out = pictures.held_out
+    with open(path / "split.csv", newline="", encoding="utf-8") as file:
+        meant = sorted(row["path"] for row in csv.DictReader(file) if row["split"] == split)
+    if sorted(held_out.names) != meant:
+        raise ValueError(f"The data must be that of the run: its {split} pictures are others. Received: {pictures!r}")
     if list(pictures.class_names) != labels_of(path):
         raise ValueError(
             f"The data must hold the classes of the run, {labels_of(path)}. Received: {list(pictures.class_names)}"

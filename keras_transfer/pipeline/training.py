@@ -57,6 +57,10 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     if failed:
         raise RunFailed(f"{failed} The run is in {choices.output}.")
     name, split = data.held_out
+    if len(set(report.predicted.tolist())) == 1:
+        say(
+            f"Note: every {name} picture got the same class; the model has learned nothing that helps. Give it pretrained weights."
+        )
     if config.min_accuracy is not None and report.accuracy < config.min_accuracy:
         raise RunFailed(
             f"Accuracy {report.accuracy:.4f} on {name} is below --min-accuracy {config.min_accuracy}. The run is in {choices.output}."

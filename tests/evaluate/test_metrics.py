@@ -127,7 +127,7 @@ def test_what_cannot_be_evaluated_is_refused(model, photos):
         ((x[:, :8], y), r"shape \(batch, 16, 16, 3\)"),
         (tf.data.Dataset.from_tensor_slices((x, y)).batch(4).repeat(), "finite"),
         (tf.data.Dataset.from_tensor_slices((x, y)).batch(4).take(0), "at least one"),
-        (tf.data.Dataset.from_tensor_slices((x, y)), r"shape \(batch, 16"),
+        (tf.data.Dataset.from_tensor_slices((x, y)), "batches"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate(model, data)

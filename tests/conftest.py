@@ -1,6 +1,9 @@
 """What every test may ask for: the folder of real data, and a quiet TensorFlow."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,3 +20,35 @@ def data_root() -> Path:
     if not (root / "DATA.md").exists():
         pytest.skip(f"no real data at {root}; set KERAS_TRANSFER_DATA")
     return root
+
+
+BLOCKED = """
+import sys
+
+class NoTensorFlow:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoTensorFlow())
+"""
+ON_JAX = """
+import keras
+assert keras.config.backend() == "jax" and "tensorflow" not in sys.modules
+print("done on JAX")
+"""
+
+
+@pytest.fixture
+def on_jax() -> Callable[..., str]:
+    """Run a script on the JAX backend in a process where TensorFlow cannot be imported; what it printed, the last line."""
+    pytest.importorskip("jax")
+
+    def run(script: str, *arguments: str) -> str:
+        environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", BLOCKED + script + ON_JAX, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout.strip().splitlines()[-1]
+
+    return run

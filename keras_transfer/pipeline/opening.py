@@ -1,9 +1,17 @@
 """The pictures that a config names: a folder, or a data set that scikit-learn carries (`sample:digits`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 SAMPLE = "sample:"
+
+
+def tell_skipped(skipped: Sequence[tuple[str, str]], say: Callable[[str], None]) -> None:
+    """Name every file that was left out, with its reason, and count them."""
+    for path, reason in skipped:
+        say(f"skipped {path}: {reason}")
+    if skipped:
+        say(f"skipped {len(skipped)} in all")
 
 
 def open_data(config: Mapping[str, Any], input_shape: Sequence[int], show_progress: bool | None = None) -> Any:

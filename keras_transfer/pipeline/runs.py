@@ -36,6 +36,7 @@ def evaluate_run(
     from ..core.saving import load
     from ..data.labelled import load_labelled
     from ..evaluate import evaluate
+    from .opening import tell_skipped
 
     names = labels_of(path)
     model = load(path)
@@ -49,10 +50,7 @@ def evaluate_run(
         on_bad=on_bad,
         show_progress=show_progress,
     )
-    for name, reason in skipped:
-        say(f"skipped {name}: {reason}")
-    if skipped:
-        say(f"skipped {len(skipped)} in all")
+    tell_skipped(skipped, say)
     return split, evaluate(model, pictures, class_names=names)
 
 

@@ -36,14 +36,11 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     started = time.perf_counter()
     choices = choose(config)
     say = (lambda text: None) if config.quiet else say
-    from .opening import open_data
+    from .opening import open_data, tell_skipped
 
     size = choices.image_size
     data = open_data(config.model_dump(), (size, size, choices.channels), show_progress=False if config.quiet else None)
-    for path, reason in data.skipped:
-        say(f"skipped {path}: {reason}")
-    if data.skipped:
-        say(f"skipped {len(data.skipped)} in all")
+    tell_skipped(data.skipped, say)
     say(describe(config, choices, data))
     failed: RunFailed | None = None
     with run_folder(choices.output, config.overwrite) as folder, _precision(config.mixed_precision):

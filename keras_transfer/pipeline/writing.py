@@ -33,8 +33,7 @@ def write_run(
     validation).
 
     seconds: "scan" and "fit"; "export" and "total" are added. A certificate that fails leaves no `.tflite`, its
-    reason in
-    `certificate.json`, and raises `RunFailed` when everything else is written.
+    reason in `certificate.json`, and raises `RunFailed` when everything else is written.
     """
     started = time.perf_counter()
     names = list(data.class_names)

@@ -24,8 +24,7 @@ def feature_extraction(model: keras.Model, x: Any, y: Any = None, **settings: An
     x, y: `ImageData`, arrays, a `tf.data.Dataset` or `PyDataset` of pictures (B, h, w, C) in 0..255 and integer or
     one-hot labels. `settings` are those of `train`: epochs=20, learning_rate=1e-3 (Adam), views=4, patience=5,
     keep="best", validation_data, batch_size, seed, callbacks, verbose, and whatever `fit` takes. Returns the History,
-    with
-    `best_epoch`.
+    with `best_epoch`.
 
     Example:
         model = kt.build_classifier("mobilenet_v2", len(data.class_names))

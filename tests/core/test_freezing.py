@@ -61,21 +61,28 @@ def test_unfreeze_inside_a_wholly_frozen_model_leaves_the_rest_frozen(small_mode
     assert trained(model) == {"conv2/kernel", "conv2/bias"}
 
 
-def test_a_composite_with_weights_of_its_own_and_sublayers():
-    class Both(keras.layers.Layer):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.inner = keras.layers.Dense(4, name="inner")
+class Scaled(keras.layers.Layer):
+    """A layer with a weight of its own and a layer below it."""
 
-        def build(self, shape):
-            self.scale = self.add_weight(shape=(4,), name="scale")
-            self.inner.build(shape)
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = keras.layers.Dense(4, name="inner")
 
-        def call(self, x):
-            return self.inner(x) * self.scale
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(4,), name="scale")
+        self.inner.build(shape)
 
+    def call(self, x):
+        return self.inner(x) * self.scale
+
+
+def scaled_model():
     x = keras.Input((4,))
-    model = keras.Model(x, Both(name="both")(x))
+    return keras.Model(x, Scaled(name="scaled")(x))
+
+
+def test_a_composite_with_weights_of_its_own_and_sublayers():
+    model = scaled_model()
     unfreeze(freeze(model), "inner")
     assert trained(model) == {"inner/kernel", "inner/bias"}
 
@@ -142,20 +149,7 @@ def test_a_model_without_weights_is_refused():
 
 
 def test_a_composites_own_weights_freeze_and_come_back():
-    class Scaled(keras.layers.Layer):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.inner = keras.layers.Dense(4, name="inner")
-
-        def build(self, shape):
-            self.scale = self.add_weight(shape=(4,), name="scale")
-            self.inner.build(shape)
-
-        def call(self, x):
-            return self.inner(x) * self.scale
-
-    x = keras.Input((4,))
-    model = keras.Model(x, Scaled(name="scaled")(x))
+    model = scaled_model()
     unfreeze(freeze(model), "inner")
     assert len(model.trainable_weights) == 2
     unfreeze(model)

@@ -31,7 +31,13 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-SMALL = ["--backbone", "mobilenet_0.25", "--image-size", "32", "--epochs", "2", "--augmentation", "none"]
+SMALL = ["--backbone", "mobilenet_0.25", "--image-size", "32", "--augmentation", "none", "--weights", "none"]
+
+
+@pytest.fixture
+def small():
+    """The options of a run that takes seconds: a small network from scratch, one epoch."""
+    return [*SMALL, "--epochs", "1"]
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +55,7 @@ def run(tmp_path_factory):
     before = os.getcwd()
     os.chdir(root)
     try:
-        assert command(["fit", "colours", "--weights", "none", *SMALL]) == 0
+        assert command(["fit", "colours", *SMALL, "--epochs", "2"]) == 0
     finally:
         os.chdir(before)
     return root / "saved_models" / "colours"

@@ -10,19 +10,6 @@ import pytest
 
 from keras_transfer.cli.app import run as command
 
-SMALL = [
-    "--backbone",
-    "mobilenet_0.25",
-    "--image-size",
-    "32",
-    "--epochs",
-    "1",
-    "--augmentation",
-    "none",
-    "--weights",
-    "none",
-]
-
 
 def test_evaluate(run, capsys):
     assert command(["evaluate", str(run), str(run.parents[1] / "colours"), "--json"]) == 0
@@ -81,31 +68,31 @@ def test_predict_a_file_without_tensorflow(run):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_below_min_accuracy_is_one_and_the_run_is_there(capsys, photos, tmp_path):
+def test_below_min_accuracy_is_one_and_the_run_is_there(capsys, photos, tmp_path, small):
     photos(tmp_path / "p", {"red": 5, "blue": 5})
     # nobody reaches 1.0 with labels at random: the same colour in both classes
     for index in range(5):
         photos(tmp_path / "q", {"red": 1}, seed=10 + index)
         (tmp_path / "p" / "blue" / f"{index}.png").unlink()
         shutil.move(tmp_path / "q" / "red" / "0.png", tmp_path / "p" / "blue" / f"{index}.png")
-    code = command(["fit", "p", *SMALL, "--min-accuracy", "1.0", "--quiet"])
+    code = command(["fit", "p", *small, "--min-accuracy", "1.0", "--quiet"])
     captured = capsys.readouterr()
     assert code == 1
     assert "below --min-accuracy" in captured.err
     assert (tmp_path / "saved_models" / "p" / "metrics.json").is_file()
 
 
-def test_an_interrupt_leaves_nothing_and_exits_with_130(monkeypatch, photos, tmp_path):
+def test_an_interrupt_leaves_nothing_and_exits_with_130(monkeypatch, photos, tmp_path, small):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     photos(tmp_path / "p", {"red": 5, "blue": 5})
     monkeypatch.setattr("keras_transfer.pipeline.training.train_model", interrupted)
-    assert command(["fit", "p", *SMALL]) == 130
+    assert command(["fit", "p", *small]) == 130
     assert sorted(os.listdir(tmp_path)) == ["p"]
 
 
-def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, capsys, photos, tmp_path):
+def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, capsys, photos, tmp_path, small):
     import keras_transfer.export.tflite as tflite
 
     photos(tmp_path / "p", {"red": 5, "blue": 5})
@@ -127,7 +114,7 @@ def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, 
             inference.set_weights(before)
 
     monkeypatch.setattr(tflite, "convert", convert)
-    assert command(["fit", "p", *SMALL, "--quiet"]) == 1
+    assert command(["fit", "p", *small, "--quiet"]) == 1
     run = tmp_path / "saved_models" / "p"
     certificate = json.loads((run / "certificate.json").read_text())["float32"]
     assert certificate["passed"] is False
@@ -137,26 +124,26 @@ def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, 
     assert "certificate" in capsys.readouterr().err
 
 
-def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run):
+def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run, small):
     saved = tmp_path / "saved_models"
     shutil.copytree(run, saved / "p")
     photos(tmp_path / "p", {"red": 5, "blue": 5})
-    assert command(["fit", "p", *SMALL, "--quiet"]) == 0
+    assert command(["fit", "p", *small, "--quiet"]) == 0
     assert sorted(os.listdir(saved)) == ["p", "p-2"]
-    assert command(["fit", "p", *SMALL, "--quiet", "--output", "saved_models/p", "--overwrite"]) == 0
+    assert command(["fit", "p", *small, "--quiet", "--output", "saved_models/p", "--overwrite"]) == 0
     assert (saved / "p" / "labels.txt").read_text() == "blue\nred\n"
     assert sorted(os.listdir(saved)) == ["p", "p-2"]
 
 
 @pytest.mark.slow
-def test_mixed_precision_is_exported_certified_and_measured_as_float32(photos, tmp_path):
+def test_mixed_precision_is_exported_certified_and_measured_as_float32(photos, tmp_path, small):
     import keras
     import numpy as np
 
     import keras_transfer as kt
 
     photos(tmp_path / "p", {"red": 6, "blue": 6})
-    assert command(["fit", "p", *SMALL, "--mixed-precision", "--quiet"]) == 0
+    assert command(["fit", "p", *small, "--mixed-precision", "--quiet"]) == 0
     assert keras.config.dtype_policy().name == "float32"  # put back
     run = tmp_path / "saved_models" / "p"
     model = kt.load(run)

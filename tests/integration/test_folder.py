@@ -7,19 +7,6 @@ import pytest
 from keras_transfer.cli.app import run as command
 from keras_transfer.pipeline.folder import WRITER, check_output, free_name, run_folder
 
-SMALL = [
-    "--backbone",
-    "mobilenet_0.25",
-    "--image-size",
-    "32",
-    "--epochs",
-    "1",
-    "--augmentation",
-    "none",
-    "--weights",
-    "none",
-]
-
 
 def test_it_appears_at_the_end_or_not_at_all(tmp_path):
     with run_folder(tmp_path / "deep" / "run") as folder:
@@ -56,17 +43,17 @@ def test_links_and_files_on_the_way_are_refused(tmp_path):
             check_output(tmp_path / output, overwrite=True)
 
 
-def test_data_inside_the_output_is_not_replaced(photos, tmp_path, capsys):
+def test_data_inside_the_output_is_not_replaced(photos, tmp_path, capsys, small):
     photos(tmp_path / "run" / "pics", {"red": 5, "blue": 5})
     for name in ("config.yaml", "model.keras"):
         (tmp_path / "run" / name).write_text("")
-    assert command(["fit", "run/pics", *SMALL, "--output", "run", "--overwrite"]) == 2
+    assert command(["fit", "run/pics", *small, "--output", "run", "--overwrite"]) == 2
     assert "inside the output" in capsys.readouterr().err
     assert (tmp_path / "run" / "pics" / "red" / "0.png").is_file()
 
 
-def test_a_training_that_diverges_fails_in_one_sentence(photos, tmp_path, capsys):
+def test_a_training_that_diverges_fails_in_one_sentence(photos, tmp_path, capsys, small):
     photos(tmp_path / "p", {"red": 5, "blue": 5})
-    assert command(["fit", "p", *SMALL, "--learning-rate", "1e38", "--quiet"]) == 1
+    assert command(["fit", "p", *small, "--learning-rate", "1e38", "--quiet"]) == 1
     assert "diverged" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["p"]

@@ -59,7 +59,10 @@ def cut(model: keras.Model) -> Cut | None:
         return None
     augmentation = _between(graph.inputs, before, "augmentation") if start else None
     moving = next((i for i in range(start, len(way)) if _moves(way[i].operation)), len(way))
-    inside = _cut_inside(graph, before, way, moving) if moving < len(way) else None
+    try:
+        inside = _cut_inside(graph, before, way, moving) if moving < len(way) else None
+    except ValueError:  # the nested model is called on both sides of the cut: leave it whole
+        inside = None
     if inside is not None:
         return Cut(augmentation, *inside)
     for end in range(_frozen_end(way, start, moving), start, -1):

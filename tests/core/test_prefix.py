@@ -137,3 +137,11 @@ def test_two_graphs_that_differ_in_a_constant_are_told_apart():
     told = [repr(describe(model(kind))) for kind in kinds]
     assert len(set(told)) == 4
     assert told == [repr(describe(model(kind))) for kind in kinds]
+
+
+def test_a_nested_model_called_twice_is_not_cut_inside():
+    x = keras.Input((4,))
+    inner = keras.Model(x, keras.layers.Dense(4, name="b")(keras.layers.Dense(4, name="a")(x)), name="nested")
+    y = keras.Input((4,))
+    model = keras.Model(y, keras.layers.Dense(2)(inner(inner(y))))
+    assert cut(freeze(model, "a")) is None

@@ -18,6 +18,13 @@ _NAMES = {
     "freeze": ".core.freezing",
     "unfreeze": ".core.freezing",
     "trainable_report": ".core.freezing",
+    # how it learns
+    "fine_tune": ".tuning",
+    "layerwise": ".core.rates",
+    "layerwise_decay": ".core.rates",
+    "LayerwiseOptimizer": ".core.optimizers",
+    "strategy": ".core.devices",
+    # files
     "save": ".core.saving",
     "load": ".core.saving",
     # what comes out

@@ -33,8 +33,10 @@ class RunConfig(BaseModel):
     validation_fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of each class held out where the data has no val/."
     )
-    strategy: Literal["feature_extraction", "full"] | None = Field(
-        None, description="The head alone, or everything; by default feature_extraction, full without weights."
+    strategy: Literal["progressive", "partial", "feature_extraction", "full"] | None = Field(
+        None,
+        description="progressive: the head, then the top third of the blocks, then all of them; partial: without the last; "
+        "feature_extraction: the head alone; full: everything at once. By default progressive, full without weights.",
     )
     augmentation: Literal["none", "light", "medium", "strong"] = Field(
         "light", description="Random changes to the training pictures."
@@ -42,8 +44,19 @@ class RunConfig(BaseModel):
     views: int = Field(
         4, ge=1, description="Versions of a picture whose features are cached: itself, the others random."
     )
-    epochs: int = Field(20, ge=1, description="Passes over the data, at most, in each stage.")
-    learning_rate: float | None = Field(None, gt=0, description="Step of Adam; by default the strategy's own.")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Passes over the data, at most, in each stage behind the head; by default 10, and 20 where there is one "
+        "stage only.",
+    )
+    head_epochs: int = Field(10, ge=1, description="The same for the head's stage, of progressive and partial.")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Step of Adam; by default the strategy's own. progressive and partial take it for the head, a tenth "
+        "and a hundredth of it for the stages behind.",
+    )
     batch_size: int = Field(32, ge=1, description="Pictures a step.")
     patience: int = Field(
         5, ge=1, description="With --keep best: stop after so many epochs without a better validation accuracy."
@@ -56,6 +69,7 @@ class RunConfig(BaseModel):
     )
     on_bad: Literal["raise", "skip"] = Field("raise", description="Stop at bad pictures, or skip and name them.")
     min_accuracy: float | None = Field(None, ge=0, le=1, description="Exit with 1 when the held-out accuracy is lower.")
+    resume: bool = Field(False, description="Go on with the run of the same settings that was interrupted.")
     overwrite: bool = Field(False, description="Replace an output folder that exists.")
     quiet: bool = Field(False, description="Print nothing but errors.")
 
@@ -88,16 +102,18 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _strategy(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Without pretrained weights everything trains; a frozen random backbone has no features to extract."""
+        """Without pretrained weights everything trains; a frozen random backbone has no features to build on."""
         scratch = values.get("weights", "imagenet") in (None, "none")
         strategy = values.get("strategy")
-        if scratch and strategy == "feature_extraction":
+        if scratch and strategy in ("progressive", "partial", "feature_extraction"):
             raise ValueError(
-                "`weights: none` leaves nothing to extract features with; give weights, or take `strategy: full`. "
-                "Received: strategy='feature_extraction'"
+                "`weights: none` leaves nothing to build on; give weights, or take `strategy: full`. "
+                f"Received: strategy={strategy!r}"
             )
-        chosen = "full" if scratch else "feature_extraction"
-        return {**values, "strategy": chosen if strategy is None else strategy}
+        strategy = strategy or ("full" if scratch else "progressive")
+        epochs = 10 if strategy in ("progressive", "partial") else 20
+        chosen = {"strategy": strategy, "epochs": epochs}
+        return {**values, **{name: value for name, value in chosen.items() if values.get(name) is None}}
 
 
 def make_config(values: Mapping[str, Any]) -> RunConfig:

@@ -52,3 +52,30 @@ def on_jax() -> Callable[..., str]:
         return done.stdout.strip().splitlines()[-1]
 
     return run
+
+
+TWO_DEVICES = """
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+import numpy as np
+"""
+
+
+@pytest.fixture
+def two_devices() -> Callable[..., str]:
+    """Run a script on TensorFlow in a process with two logical CPU devices (one failed collective spoils a process for good).
+
+    `tf`, `keras` and `np` are imported; what it printed comes back, the last line.
+    """
+
+    def run(script: str, *arguments: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", TWO_DEVICES + script, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return (done.stdout.strip().splitlines() or [""])[-1]
+
+    return run

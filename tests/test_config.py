@@ -16,10 +16,11 @@ DEFAULTS = {
     "image_size": None,
     "resize": "squash",
     "validation_fraction": 0.2,
-    "strategy": "feature_extraction",
+    "strategy": "progressive",
     "augmentation": "light",
     "views": 4,
-    "epochs": 20,
+    "epochs": 10,
+    "head_epochs": 10,
     "learning_rate": None,
     "batch_size": 32,
     "patience": 5,
@@ -29,6 +30,7 @@ DEFAULTS = {
     "export": ("float32",),
     "on_bad": "raise",
     "min_accuracy": None,
+    "resume": False,
     "overwrite": False,
     "quiet": False,
 }
@@ -44,6 +46,14 @@ def test_without_weights_everything_trains():
     assert make_config({"data": "photos", "weights": "none", "strategy": "full"}).strategy == "full"
 
 
+@pytest.mark.parametrize(
+    ("strategy", "epochs"), [("progressive", 10), ("partial", 10), ("feature_extraction", 20), ("full", 20)]
+)
+def test_epochs_are_those_of_the_strategy(strategy, epochs):
+    assert make_config({"data": "photos", "strategy": strategy}).epochs == epochs
+    assert make_config({"data": "photos", "strategy": strategy, "epochs": 3}).epochs == 3
+
+
 def test_it_is_frozen():
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         make_config({"data": "photos"}).epochs = 3
@@ -54,8 +64,8 @@ def test_it_is_frozen():
     [
         ({"epoch": 3}, "Unknown key. Did you mean 'epochs'"),
         ({"image-size": 96}, "Did you mean 'image_size'"),
-        ({"epochs": "many"}, "`epochs` must be a whole number of at least 1. Received: 'many' (str)"),
-        ({"epochs": 0}, "`epochs` must be a whole number of at least 1. Received: 0 (int)"),
+        ({"epochs": "many"}, "`epochs` must be a whole number of at least 1, or null. Received: 'many' (str)"),
+        ({"epochs": 0}, "`epochs` must be a whole number of at least 1, or null. Received: 0 (int)"),
         ({"epochs": True}, "Received: True (bool)"),
         ({"epochs": 2.5}, "Received: 2.5 (float)"),
         ({"image_size": 8}, "a whole number of at least 16 and at most 2048, or null"),
@@ -70,9 +80,12 @@ def test_it_is_frozen():
         ({"export": []}, "`export` must be a list of 'float32'"),
         ({"data": 3}, "`data` must be a text. Received: 3 (int)"),
         ({"data": None}, "`data` must be a text. Received: None"),
-        ({"strategy": ["full"]}, "`strategy` must be one of 'feature_extraction', 'full', or null"),
+        (
+            {"strategy": ["full"]},
+            "`strategy` must be one of 'progressive', 'partial', 'feature_extraction', 'full', or null",
+        ),
         ({"backbone": "mobilnet_v2"}, "Unknown backbone. Did you mean 'mobilenet_v2'"),
-        ({"weights": "none", "strategy": "feature_extraction"}, "nothing to extract features with"),
+        ({"weights": "none", "strategy": "feature_extraction"}, "leaves nothing to build on"),
     ],
 )
 def test_bad_input_is_one_sentence(given, sentence):
@@ -119,7 +132,10 @@ def test_options_given_win_over_the_file(tmp_path):
         ("data: [", "Settings must be YAML, `key: value` a line (line 2)"),
         ("- data", "Settings must be `key: value` lines"),
         ("photos", "Settings must be `key: value` lines"),
-        ("data: photos\nepochs: soon", "`epochs` must be a whole number of at least 1. Received: 'soon' (str)"),
+        (
+            "data: photos\nepochs: soon",
+            "`epochs` must be a whole number of at least 1, or null. Received: 'soon' (str)",
+        ),
         ("data: photos\n3: 4", "Unknown key."),
         ("data: !!python/object/apply:os.system [ls]", "Settings must be YAML"),
         ("\xff\xfe", "Settings must be"),

@@ -25,7 +25,8 @@ def fit(
     Examples:
       keras-transfer fit photos/
       keras-transfer fit photos/ --weights mobilenet_v2.weights.h5     without the internet
-      keras-transfer fit photos/ --strategy full --epochs 10           train every layer
+      keras-transfer fit photos/ --strategy feature_extraction         the head alone, in a minute
+      keras-transfer fit photos/ --resume                              go on with an interrupted run
       keras-transfer fit --config saved_models/photos/config.yaml --output again
     """
     given = given if data is None else {"data": data, **given}

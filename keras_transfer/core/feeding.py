@@ -53,6 +53,18 @@ def plain_feed(data: Any, feed: Feed) -> Any:
     return Batches(data, feed.batch_size, shuffle=feed.shuffle, seed=feed.seed) if isinstance(data, Source) else data
 
 
+def steps_per_epoch(data: Any, batch_size: int) -> int | None:
+    """How many batches an epoch of coerced data has; None where it cannot be known."""
+    if isinstance(data, Source):
+        return -(-len(data) // batch_size)
+    if not isinstance(data, Stream):
+        return None
+    if isinstance(data.data, keras.utils.PyDataset):
+        return int(data.data.num_batches)
+    count = int(data.data.cardinality())
+    return count if count > 0 else None
+
+
 def cached_feed(here: Cut, data: Any, held_out: Any, views: int, feed: Feed) -> tuple[Any, Any, str | None]:
     """Batches of activations for training and validation, or the reason why there can be none."""
     try:

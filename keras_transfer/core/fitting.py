@@ -1,7 +1,7 @@
 """Fit a model whose frozen part runs once, on cached activations; where that is not right, in inference mode in the fit."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,30 +10,8 @@ from .activations import InferenceMode
 from .feeding import Feed, cached_feed, coerce, plain_feed
 from .prefix import Cut, cut
 from .progress import on_terminal
-
-
-class _WholeModelCallbacks(keras.callbacks.CallbackList):
-    """Callbacks that see the whole model while a part of it is fitted, and stop that part when they stop the whole."""
-
-    def __init__(self, part: keras.Model, **kwargs: Any) -> None:
-        self._part = part
-        super().__init__(**kwargs)
-
-    def _pass_on(self) -> None:
-        self._part.stop_training = self._part.stop_training or self._whole.stop_training
-
-    def set_model(self, model: keras.Model) -> None:
-        self._whole = model
-        model.stop_training = False
-        super().set_model(model)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        super().on_train_batch_end(batch, logs)
-        self._pass_on()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        super().on_epoch_end(epoch, logs)
-        self._pass_on()
+from .source import Batches
+from .watching import WholeModelCallbacks
 
 
 def fit(
@@ -55,6 +33,11 @@ def fit(
     class_weight: Any = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     verbose: Any = "auto",
+    before: int = 0,
+    done: int = 0,
+    planned: int | None = None,
+    on_ready: Callable[[], None] | None = None,
+    watched_by: Callable[..., keras.callbacks.CallbackList] = WholeModelCallbacks,
     **fit_kwargs: Any,
 ) -> keras.callbacks.History:
     """Compile and fit `model`; whatever lies before its first layer that trains runs in inference mode, and only once.
@@ -64,6 +47,10 @@ def fit(
     where the model has no augmentation); every epoch shows one view of each picture, the next epoch the next. Where
     `views` is not below `epochs` nothing would be saved, and the fit runs without cache, as it does on data that does
     not repeat. Callbacks see the whole model. Afterwards the whole model is compiled, with the same optimizer.
+
+    A stage of a longer training says how many epochs lie `before` it, how many are `planned` in all, and, where it was
+    interrupted, how many of its own are `done`; `on_ready` is called when data and optimizer are there, before the first
+    step, and may put the weights of that moment back. `watched_by` makes the list of callbacks.
     """
     if not model.trainable_weights:
         raise ValueError(
@@ -92,19 +79,24 @@ def fit(
     if part is not model:
         part.compile(optimizer=model.optimizer, loss=loss, metrics=list(metrics))
     steps = fit_kwargs.get("steps_per_epoch") or getattr(train, "num_batches", None)
-    watched = _WholeModelCallbacks(
+    if done and isinstance(train, Batches):
+        train.skip(done)
+    if on_ready is not None:
+        on_ready()
+    watched = watched_by(
         part,
         callbacks=list(callbacks or ()),
         add_history=True,
         add_progbar=verbose != 0,
         model=model,
         verbose=verbose,
-        epochs=epochs,
+        epochs=planned or before + epochs,
         steps=steps,
     )
     part.history = model.history
     settings = {"class_weight": class_weight, "verbose": verbose, **fit_kwargs}
-    part.fit(train, validation_data=held, epochs=epochs, shuffle=False, callbacks=watched, **settings)
+    here_and_to = {"initial_epoch": before + done, "epochs": before + epochs}
+    part.fit(train, validation_data=held, shuffle=False, callbacks=watched, **here_and_to, **settings)
     return model.history
 
 

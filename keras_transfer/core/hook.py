@@ -20,7 +20,14 @@ PACKAGE = __name__.partition(".")[0]
 
 # Every module with a class under `@register`, or a finder for `where`; tests/test_architecture.py holds this list
 # against the sources.
-REGISTERING = ("backbones.augmentation", "backbones.blocks", "backbones.preprocessing")
+REGISTERING = (
+    "backbones.augmentation",
+    "backbones.blocks",
+    "backbones.preprocessing",
+    "core.optimizers",
+    "core.schedules",
+    "tuning.anchoring",
+)
 
 _pending = list(REGISTERING)
 _busy = threading.Lock()

@@ -87,6 +87,11 @@ class Batches(keras.utils.PyDataset):
         """The batch of the samples at `indices`."""
         return self.source.gather(indices)
 
+    def skip(self, epochs: int) -> None:
+        """Go on as after so many epochs."""
+        self.epoch = epochs
+        self._order = self._new_order()
+
     def on_epoch_end(self) -> None:
         self.epoch += 1
         self._order = self._new_order()

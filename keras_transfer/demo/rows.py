@@ -7,7 +7,7 @@ test digits, which chose nothing. Augmentation is another way to have more than 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,17 @@ import numpy as np
 from ..backbones import build_classifier
 from ..backbones.augmentation import Augmentation
 from ..data import ImageData
-from ..tuning import feature_extraction, full
+from ..tuning import feature_extraction, fit_stages, full, recipe
 from .backbone import WEIGHTS, glyph_backbone
 
 IMAGE_SIZE = 32
 HEAD: dict[str, Any] = {"epochs": 60, "learning_rate": 1e-2}
 EVERYTHING: dict[str, Any] = {"epochs": 30, "learning_rate": 3e-4}
+STAGES: tuple[dict[str, Any], ...] = (
+    HEAD,
+    {"epochs": 10, "learning_rate": 1e-3},
+    {"epochs": 10, "learning_rate": 1e-4},
+)
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,25 @@ def full_fine_tuning(
     return _judge("full fine-tuning", model, data, split, time.perf_counter() - started, history)
 
 
+def staged_fine_tuning(data: ImageData, seed: int, split: str = "test") -> Row:
+    """The head as in frozen features, then with it the top third of the blocks, then everything, each at a lower rate.
+
+    Howard & Ruder 2018, ULMFiT (arXiv:1801.06146): gradual unfreezing. The stages of `tuning.recipe`, with epochs and
+    rates for these digits; what a stage leaves frozen runs once.
+    """
+    model, x, y = _model_and_data(data, seed, WEIGHTS)
+    started = time.perf_counter()
+    stages = [replace(stage, schedule="cosine", **own) for stage, own in zip(recipe(model), STAGES, strict=True)]
+    history = fit_stages(model, stages, x, y, keep="last", seed=seed, verbose=0)
+    return _judge("staged fine-tuning", model, data, split, time.perf_counter() - started, history)
+
+
 ROWS: dict[str, Callable[..., Row]] = {
     "pixel SVM": pixel_svm,
     "from scratch": from_scratch,
     "frozen features": frozen_features,
     "full fine-tuning": full_fine_tuning,
+    "staged fine-tuning": staged_fine_tuning,
 }
 
 

@@ -41,7 +41,7 @@ def run_demo(output: str | Path | None = None, quiet: bool = False) -> Path:
     results: dict[str, list[Any]] = {name: [] for name in ROWS}
     todo = [(name, seed) for name in ROWS for seed in SEEDS]
     kept = None
-    for name, seed in progress(todo, total=len(todo), text="Four methods, three seeds", show=False if quiet else None):
+    for name, seed in progress(todo, total=len(todo), text="Five methods, three seeds", show=False if quiet else None):
         row = ROWS[name](data[seed], seed, **({"watch": True} if (name, seed) == chosen else {}))
         results[name].append(row)
         kept = row if (name, seed) == chosen else kept

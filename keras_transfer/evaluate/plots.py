@@ -2,6 +2,7 @@
 
 import heapq
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..export.heldout import check_pictures, held_out
 from ..export.inference import inference_model, predict_batch
+from .charts import stage_names
 from .metrics import BATCH, Report, class_indices
 
 
@@ -23,16 +25,18 @@ class Plot(Figure):
 
 
 def plot_history(history: Any) -> Figure:
-    """Loss and accuracy by epoch, training and validation, the kept epoch marked where the history names one.
+    """Loss and accuracy by epoch, training and validation; the kept epoch and the stages marked where the history has them.
 
     history: what `fit` returned, its `.history`, or the content of a run's `history.json`.
 
     Example: `kt.plot_history(kt.tuning.full(model, data, epochs=5))`
     """
     curves = dict(getattr(history, "history", history))
-    best = curves.pop("best_epoch", None)
+    best, stages = curves.pop("best_epoch", None), curves.pop("stages", None)
     if best is None and getattr(history, "best_epoch", None) is not None:
         best = history.best_epoch + 1
+    if stages is None:  # a History counts its epochs from 0
+        stages = [{**one, "first_epoch": one["first_epoch"] + 1} for one in getattr(history, "stages", ())]
     epochs = curves.pop("epoch", None) or range(1, 1 + max((len(values) for values in curves.values()), default=0))
     panels = [name for name in ("loss", "accuracy") if name in curves or f"val_{name}" in curves]
     if not panels:
@@ -44,11 +48,25 @@ def plot_history(history: Any) -> Figure:
                 axis.plot(list(epochs), curves[key], label=label, marker="o", markersize=3)
         if best is not None:
             axis.axvline(best, color="0.5", linestyle=":", label=f"kept: epoch {best}")
-        axis.set(title=name, xlabel="epoch")
+        rows = _mark_stages(axis, stages, max(epochs, default=0))
+        axis.set_title(name, pad=6 + 10 * rows)
+        axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)
     return figure
+
+
+def _mark_stages(axis: Any, stages: Sequence[dict[str, Any]], last: int) -> int:
+    """A thin line where each later stage begins, the names above the curves; the lines of text that they take."""
+    low, high = axis.get_xlim()
+    names = stage_names(stages, last, lambda epoch: (epoch - low) / (high - low), letter=0.016)
+    for one in names:
+        if one["line"]:
+            axis.axvline(one["start"], color="0.75", linewidth=0.8, zorder=0)
+        place = {"xycoords": "axes fraction", "xytext": (2, 2 + 10 * one["row"]), "textcoords": "offset points"}
+        axis.annotate(plain(one["name"]), (one["left"], 1), fontsize=8, color="0.4", **place)
+    return 1 + max(one["row"] for one in names) if names else 0
 
 
 def plot_confusion(report: Report) -> Figure:

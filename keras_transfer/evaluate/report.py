@@ -67,6 +67,7 @@ def _context(run: Path, pictures: Callable[[int], np.ndarray | None] | None) -> 
         "epochs": len(history.get("epoch", [])),
         "best_epoch": history.get("best_epoch"),
         "last_epoch": metrics.get("last_epoch"),
+        "stages": _stages(history),
         "matrix": _matrix(report) if len(report.class_names) <= MATRIX else None,
         "pairs": _pairs(report),
         "mistakes": mistakes,
@@ -116,8 +117,22 @@ def _charts(history: dict[str, Any]) -> list[dict[str, Any]]:
         if lines:
             longest = max(len(values) for values in lines.values())
             epochs = history.get("epoch") or list(range(1, longest + 1))
-            charts.append(chart(name.capitalize(), epochs, lines, history.get("best_epoch")))
+            stages = history.get("stages") or ()
+            charts.append(chart(name.capitalize(), epochs, lines, history.get("best_epoch"), stages))
     return charts
+
+
+def _stages(history: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages of a training in several, with the rate in words; one stage is the training itself."""
+    stages = history.get("stages") or []
+    return [{**stage, "rate": _rate(stage)} for stage in stages] if len(stages) > 1 else []
+
+
+def _rate(stage: dict[str, Any]) -> str:
+    if stage["learning_rate"] is None:
+        return "by its schedule"
+    words = stage["schedule"].replace("_", " ")
+    return f"{stage['learning_rate']:g}" + (f", {words}" if words != "constant" else "")
 
 
 def _matrix(report: Report) -> list[dict[str, Any]]:

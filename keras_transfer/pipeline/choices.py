@@ -8,6 +8,7 @@ from ..backbones.catalog import entry
 from ..config import RunConfig
 from .folder import RUNS, check_output, free_name
 from .opening import SAMPLE
+from .resuming import interrupted
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ def choose(config: RunConfig) -> Choices:
     """Where the run goes, which weights, which size; an output that exists is refused before anything heavy is loaded."""
     output = Path(config.output) if config.output else free_name(_data_name(config.data), RUNS)
     check_output(output, config.overwrite)
+    if config.resume and interrupted(output) is None:
+        raise ValueError(
+            f"There must be an interrupted run to go on with; leave --resume out. Received: output {str(output)!r}"
+        )
     if not config.data.startswith(SAMPLE) and not Path(config.data).exists():
         raise ValueError(f"The data folder must exist; check the path. Received: {config.data!r}")
     if Path(config.data).resolve().is_relative_to(output.resolve()):
@@ -36,16 +41,18 @@ def describe(config: RunConfig, choices: Choices, data: Any) -> str:
     """One line: what was chosen."""
     weights = "no pretrained weights" if choices.weights is None else f"weights {Path(choices.weights).name}"
     sizes = " + ".join(f"{len(split)} {name}" for name, split in data.splits.items())
-    views = (
-        f" with {config.views} views"
-        if config.augmentation != "none" and config.strategy == "feature_extraction"
-        else ""
-    )
+    views = f" with {config.views} views" if config.augmentation != "none" and config.strategy != "full" else ""
     return (
         f"{config.backbone} ({weights}), {config.strategy}, {len(data.class_names)} classes, {sizes} pictures at "
-        f"{choices.image_size} ({config.resize}), augmentation {config.augmentation}{views}, up to {config.epochs} epochs, "
+        f"{choices.image_size} ({config.resize}), augmentation {config.augmentation}{views}, up to {_epochs(config)} epochs, "
         f"keeping the {config.keep} -> {choices.output}"
     )
+
+
+def _epochs(config: RunConfig) -> str:
+    """How many epochs, a number a stage: `10 + 10 + 10`."""
+    stages = {"progressive": 3, "partial": 2}.get(str(config.strategy), 1)
+    return " + ".join(map(str, [*[config.head_epochs][: stages - 1], *[config.epochs] * max(stages - 1, 1)]))
 
 
 def _data_name(data: str) -> str:

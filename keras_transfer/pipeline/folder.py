@@ -8,6 +8,8 @@ from pathlib import Path
 
 RUNS = Path("saved_models")
 WRITER = ".writer"  # in a folder that is being written: the process that does
+CHECKPOINT, BEST = "checkpoint", "best.keras"  # in such a folder: where the training is, and its best weights
+LEFT = (f"{CHECKPOINT}/state.npz", BEST)
 
 
 class RunFailed(RuntimeError):  # noqa: N818
@@ -65,26 +67,38 @@ def _being_written(partial: Path) -> bool:
     return os.name == "posix"
 
 
+def unfinished(output: str | Path) -> Path | None:
+    """The unfinished folder of this output that a run left behind, and that no living process writes."""
+    partial = _partial(Path(os.path.abspath(output)))
+    return partial if partial.is_dir() and not _being_written(partial) else None
+
+
 @contextlib.contextmanager
-def run_folder(output: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield the folder to write into; it becomes `output` when the block ends well, and is removed when it does not."""
+def run_folder(output: str | Path, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
+    """Yield the folder to write into; it becomes `output` when the block ends well, and is removed when it does not.
+
+    With something in it to go on from, or weights worth having (`LEFT`), it stays, and `resume` takes it up again.
+    """
     output = Path(os.path.abspath(output))
     check_output(output, overwrite)
     partial = _partial(output)
     made = [parent for parent in partial.parents if not parent.exists()]
-    if partial.exists():
+    if partial.exists() and not resume:
         shutil.rmtree(partial)  # what a killed run left
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True, exist_ok=True)
     (partial / WRITER).write_text(str(os.getpid()))
     try:
         yield partial
         (partial / WRITER).unlink()
+        shutil.rmtree(partial / CHECKPOINT, ignore_errors=True)
+        (partial / BEST).unlink(missing_ok=True)
         check_output(output, overwrite)
         if output.exists():
             shutil.rmtree(output)
         partial.rename(output)
     finally:
-        if partial.exists():
+        (partial / WRITER).unlink(missing_ok=True)
+        if partial.exists() and not any((partial / name).exists() for name in LEFT):
             shutil.rmtree(partial)
         for parent in made:  # the nearest first: no empty folders stay behind a run that failed
             if parent.is_dir() and not any(parent.iterdir()):

@@ -1,6 +1,5 @@
 """`keras-transfer fit` as a function: a config in, a run folder out."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 from ..config import RunConfig
 from .choices import choose, describe
 from .folder import RunFailed, run_folder
+from .resuming import CHECKPOINT, interrupted, leaving_the_best, settle
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,14 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     data = open_data(config.model_dump(), (size, size, choices.channels), show_progress=False if config.quiet else None)
     tell_skipped(data.skipped, say)
     say(describe(config, choices, data))
+    left = interrupted(choices.output)
+    if left and not config.resume:
+        say(f"Starting anew: the interrupted run in {left} is dropped; with --resume it would go on.")
     failed: RunFailed | None = None
-    with run_folder(choices.output, config.overwrite) as folder, _precision(config.mixed_precision):
+    with run_folder(choices.output, config.overwrite, config.resume) as folder, _precision(config.mixed_precision):
         fitting = time.perf_counter()
-        model, history = train_model(config, choices, data)
+        settle(config, folder)
+        model, history = train_model(config, choices, data, folder)
         seconds = {"scan": data.seconds, "fit": time.perf_counter() - fitting}
         try:
             report = _write(folder, model, data, history, config, choices, seconds)
@@ -65,7 +69,7 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     return RunSummary(choices.output, report.accuracy, report.macro_f1, name, len(split), time.perf_counter() - started)
 
 
-def train_model(config: RunConfig, choices: Any, data: Any) -> tuple[Any, Any]:
+def train_model(config: RunConfig, choices: Any, data: Any, folder: Path) -> tuple[Any, Any]:
     """Build the classifier that the config names and fit it by its strategy."""
     import keras
 
@@ -88,14 +92,13 @@ def train_model(config: RunConfig, choices: Any, data: Any) -> tuple[Any, Any]:
         "keep": config.keep,
         "views": config.views,
         "verbose": 0 if config.quiet else "auto",
+        "checkpoint": folder / CHECKPOINT,
+        "resume": config.resume,
     }
-    history = get("strategy", str(config.strategy))(model, data, **settings)
-    losses = history.history["loss"]
-    if not all(math.isfinite(loss) for name in ("loss", "val_loss") for loss in history.history[name]):
-        epoch = next((at for at, loss in enumerate(losses, 1) if not math.isfinite(loss)), len(losses))
-        raise RunFailed(
-            f"The training diverged in epoch {epoch} (the loss is no number); choose a lower --learning-rate."
-        )
+    if config.strategy in ("progressive", "partial"):
+        settings["head_epochs"] = config.head_epochs
+    with leaving_the_best(model, folder):
+        history = get("strategy", str(config.strategy))(model, data, **settings)
     return model, history
 
 
@@ -109,7 +112,7 @@ def _write(
         "class_names": list(data.class_names),
         "skipped": [f"{path}: {reason}" for path, reason in data.skipped],
     }
-    rate = round(float(model.optimizer.learning_rate), 9)  # a float32 in the optimizer
+    rate = history.stages[0]["learning_rate"]
     concrete = config.model_copy(
         update={"image_size": choices.image_size, "output": str(choices.output), "learning_rate": rate}
     )

@@ -76,7 +76,9 @@ def history_of(history: keras.callbacks.History) -> dict[str, Any]:
     """The curves, epochs counted from 1 as `fit` prints them."""
     curves = {name: [float(value) for value in values] for name, values in history.history.items()}
     best = getattr(history, "best_epoch", None)
-    return {"epoch": [epoch + 1 for epoch in history.epoch], **curves, "best_epoch": None if best is None else best + 1}
+    stages = [{**stage, "first_epoch": stage["first_epoch"] + 1} for stage in getattr(history, "stages", [])]
+    epochs = [epoch + 1 for epoch in history.epoch]
+    return {"epoch": epochs, **curves, "best_epoch": None if best is None else best + 1, "stages": stages}
 
 
 def _last_epoch(history: keras.callbacks.History) -> dict[str, Any]:

@@ -1,15 +1,13 @@
 """What to train of a pretrained model: the head on frozen features, or everything."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from ..core.fitting import fit
 from ..core.freezing import freeze, owners, unfreeze
-from ..core.outputs import classification_loss
 from ..core.registry import register
+from .stage import AS_IT_IS, Rate, Stage
+from .stages import fit_stages
 
 HEAD_RATE, FULL_RATE, SCRATCH_RATE = 1e-3, 1e-4, 1e-3
 
@@ -56,12 +54,8 @@ def train(
     x: Any,
     y: Any = None,
     *,
-    learning_rate: float,
-    validation_data: Any = None,
+    learning_rate: Rate,
     epochs: int = 20,
-    patience: int = 5,
-    keep: str = "best",
-    callbacks: Sequence[keras.callbacks.Callback] | None = None,
     **settings: Any,
 ) -> keras.callbacks.History:
     """Fit what trains in `model` with Adam and the cross-entropy that suits labels and outputs.
@@ -71,75 +65,10 @@ def train(
     `history.best_epoch` is that epoch, counted from 0. With `keep="last"` validation chooses nothing: all epochs are
     run, the last is kept, and `best_epoch` is None.
     """
-    if keep not in ("best", "last"):
-        raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
-    if patience < 1:
-        raise ValueError(f"`patience` must be at least 1 epoch. Received: {patience!r}")
-    if hasattr(x, "splits"):
-        validation_data = x.splits["validation"] if validation_data is None else validation_data
-        settings = {"batch_size": x.batch_size, "seed": x.seed, **settings}
-        x = x.splits["train"]
-    if hasattr(validation_data, "splits"):
-        validation_data = validation_data.splits["validation"]
-    watchers = list(callbacks or ())
-    best = _BestEpoch(patience=patience) if validation_data is not None and keep == "best" else None
-    if best is not None:
-        watchers.append(best)
-    history = fit(
-        model,
-        x,
-        y,
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss=classification_loss(model, _one_hot(x, y)),
-        validation_data=validation_data,
-        epochs=epochs,
-        callbacks=watchers,
-        **settings,
-    )
-    history.best_epoch = best.best_epoch if best is not None else None
-    return history
-
-
-class _BestEpoch(keras.callbacks.EarlyStopping):
-    """Early stopping on validation accuracy whose ties go to the lower loss."""
-
-    def __init__(self, patience: int) -> None:
-        super().__init__("val_accuracy", patience=patience, mode="max", restore_best_weights=True)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        super().on_train_begin(logs)
-        self._reached = (-1.0, 0.0)
-        self._level = 0
-
-    def get_monitor_value(self, logs: dict[str, float]) -> float | None:
-        """How often it has become better, less one in an epoch that is not (Keras compares in float32: no fine sums)."""
-        if "val_accuracy" not in logs:
-            return None  # an epoch without validation
-        now = (logs["val_accuracy"], -logs["val_loss"])
-        if now > self._reached:
-            self._reached, self._level = now, self._level + 1
-            return float(self._level)
-        return float(self._level - 1)
+    stage = Stage("train", AS_IT_IS, epochs, learning_rate)
+    return fit_stages(model, [stage], x, y, **settings)
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings without a rate that was left open (None), so that the strategy's own holds."""
     return {name: value for name, value in settings.items() if not (name == "learning_rate" and value is None)}
-
-
-def _one_hot(x: Any, y: Any) -> bool:
-    """Whether the labels are one-hot rows; integer labels may come as (n,) or (n, 1)."""
-    if y is None:
-        if isinstance(x, (tuple, list)):
-            return _one_hot(*x[:2])
-        spec = getattr(x, "element_spec", None)
-        look: Callable[[], Any] = (lambda: spec[1]) if spec is not None else (lambda: _first_batch(x)[1])
-        y = look()
-    shape = tuple(getattr(y, "shape", None) or np.shape(y))
-    return len(shape) == 2 and shape[1] != 1
-
-
-def _first_batch(x: Any) -> Any:
-    if not hasattr(x, "gather") and not hasattr(x, "__getitem__"):
-        raise TypeError(f"A generator must come as a tf.data.Dataset or a PyDataset. Received: {type(x).__name__}")
-    return x.gather(np.arange(1)) if hasattr(x, "gather") else x[0]

@@ -43,7 +43,7 @@ def draw(rows: dict[str, list[float]]) -> None:
     names = list(rows)[::-1]
     means = [statistics.mean(rows[name]) for name in names]
     spread = [statistics.stdev(rows[name]) for name in names]
-    colours = ["#2563eb" if name[0] == "f" and "scratch" not in name else "#9ca3af" for name in names]
+    colours = ["#9ca3af" if name in ("pixel SVM", "from scratch") else "#2563eb" for name in names]
     right.barh(names, means, xerr=spread, color=colours, error_kw={"capsize": 4})
     right.set_xlim(0.86, 1.0)
     for at, mean in enumerate(means):

@@ -65,7 +65,7 @@ def test_help_teaches(arguments, capsys):
         (["frob"], "No such command 'frob'. See: keras-transfer --help"),
         (["fit", "photos", "--epoch", "3"], "No such option"),
         (["fit", "photos", "--epochs", "many"], "Invalid value for '--epochs'"),
-        (["fit", "photos", "--epochs", "0"], "`epochs` must be a whole number of at least 1. Received: 0 (int)"),
+        (["fit", "photos", "--epochs", "0"], "`epochs` must be a whole number of at least 1, or null. Received: 0 (int)"),
         (["fit", "photos", "--resize", "stretch"], "Invalid value for '--resize'"),
         (["fit", "photos", "--export", "int1"], "`export` must be a list of 'float32'. Received: 'int1'"),
         (["fit"], "`data` is needed"),
@@ -73,7 +73,7 @@ def test_help_teaches(arguments, capsys):
         (["fit", "photos", "--config", "none.yaml"], "settings must exist. Received: 'none.yaml'"),
         (
             ["fit", "photos", "--weights", "none", "--strategy", "feature_extraction"],
-            "nothing to extract features with",
+            "leaves nothing to build on",
         ),
         (["predict", "none.tflite"], "Missing argument"),
         (["predict", "none.tflite", "none.jpg"], "Received: 'none.jpg'"),

@@ -20,8 +20,9 @@ def short(monkeypatch):
     """Two seeds of two methods, an epoch each: everything but the figures."""
     monkeypatch.setattr(show, "SEEDS", (0, 1))
     monkeypatch.setitem(rows.HEAD, "epochs", 1)
-    monkeypatch.setitem(rows.EVERYTHING, "epochs", 1)
-    for name in ("from scratch", "frozen features"):
+    for settings in (rows.EVERYTHING, *rows.STAGES[1:]):
+        monkeypatch.setitem(settings, "epochs", 1)
+    for name in ("from scratch", "frozen features", "staged fine-tuning"):
         monkeypatch.delitem(rows.ROWS, name)
 
 
@@ -66,6 +67,15 @@ def test_svm_is_a_baseline_worth_beating():
     assert row.train_accuracy == 1.0
 
 
+def test_the_staged_row_has_the_stages_of_the_recipe(short):
+    history = rows.staged_fine_tuning(few_digits(seed=100, image_size=32), 100, split="validation").history
+    told = [(stage["name"], stage["learning_rate"], stage["schedule"], stage["epochs"]) for stage in history.stages]
+    assert told == [("head", 1e-2, "cosine", 1), ("top third", 1e-3, "cosine", 1), ("all", 1e-4, "cosine", 1)]
+    trained = [stage["trainable"] for stage in history.stages]
+    assert trained == sorted(trained)
+    assert history.best_epoch is None  # the last is kept: no epoch is chosen
+
+
 @pytest.mark.slow
 def test_fine_tuning_beats_scratch_by_four_points_and_the_svm_by_two(tmp_path, monkeypatch):
     shown = {}
@@ -75,6 +85,8 @@ def test_fine_tuning_beats_scratch_by_four_points_and_the_svm_by_two(tmp_path, m
     assert {name: len(results) for name, results in shown.items()} == dict.fromkeys(rows.ROWS, 3)
     assert mean["full fine-tuning"] >= mean["from scratch"] + 0.04
     assert mean["full fine-tuning"] >= mean["pixel SVM"] + 0.02
+    assert mean["staged fine-tuning"] >= mean["from scratch"] + 0.04
+    assert mean["staged fine-tuning"] >= mean["full fine-tuning"] - 0.01
     assert mean["frozen features"] >= mean["pixel SVM"] + 0.02
     assert min(row.train_accuracy for row in shown["from scratch"]) > 0.99  # the baseline learned what it was given
     test = json.loads((run / "metrics.json").read_text())["test"]["accuracy"]

@@ -1,5 +1,6 @@
 """Figures that say what the numbers say, and show in a notebook without pyplot."""
 
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from keras_transfer.evaluate import evaluate, plot_confusion, plot_history, report_from, show_predictions
 
+STAGES = [{"name": "head", "first_epoch": 1}, {"name": "$top$", "first_epoch": 3}, {"name": "all", "first_epoch": 5}]
 CURVES = {"loss": [1.0, 0.5], "accuracy": [0.5, 0.8], "val_loss": [1.1, 0.7], "val_accuracy": [0.4, 0.7]}
 
 
@@ -32,6 +34,48 @@ def test_the_curves_are_those_of_the_history(history):
 )
 def test_the_kept_epoch_is_marked(history):
     assert "kept: epoch 2" in lines(plot_history(history).axes[0])
+
+
+def stage_lines(figure):
+    return [[line.get_xdata()[0] for line in axis.lines if line.get_label().startswith("_")] for axis in figure.axes]
+
+
+def staged(stages, epochs=6):
+    return {"loss": [0.5] * epochs, "accuracy": [0.5] * epochs, "epoch": list(range(1, epochs + 1)), "stages": stages}
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_line_where_each_later_stage_begins_and_the_names_of_all(as_file):
+    history = staged(STAGES)
+    if not as_file:  # what `fit_stages` returns counts from 0
+        stages = [{**stage, "first_epoch": stage["first_epoch"] - 1} for stage in history.pop("stages")]
+        history.pop("epoch")
+        history = SimpleNamespace(history=history, stages=stages, best_epoch=4)
+    figure = plot_history(history)
+    assert stage_lines(figure) == [[2.5, 4.5]] * 2
+    assert [text.get_text() for text in figure.axes[0].texts] == ["head", r"\$top\$", "all"]
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("history", [staged([]), staged(STAGES[:1]), CURVES])
+def test_without_several_stages_there_are_no_lines(history):
+    figure = plot_history(history)
+    assert stage_lines(figure) == [[], []]
+    assert not figure.axes[0].texts
+
+
+def test_a_stage_that_did_not_run_is_not_drawn():
+    assert stage_lines(plot_history(staged(STAGES, epochs=4))) == [[2.5], [2.5]]
+
+
+def test_names_of_stages_do_not_overlap():
+    stages = [{"name": f"a long name, {number}", "first_epoch": number} for number in range(1, 7)]
+    figure = plot_history(staged(stages))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(box.x1 <= figure.axes[0].get_window_extent().x1 + 2 for box in boxes)
+    assert figure.axes[0].title.get_window_extent().y0 > max(box.y1 for box in boxes)
 
 
 def test_a_history_without_curves_is_refused():

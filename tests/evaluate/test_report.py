@@ -172,6 +172,59 @@ def test_where_nothing_was_chosen_it_says_so(run):
     assert "Validation chose" not in found.text
 
 
+STAGE = {"learning_rate": 1e-3, "schedule": "constant", "seconds": 1.26}
+STAGES = [
+    {"name": "head", "first_epoch": 1, "trainable": 1210, "epochs": 1, **STAGE},
+    {"name": "<b>top</b>", "first_epoch": 2, "trainable": 45678, "epochs": 1, **STAGE, "schedule": "one_cycle"},
+    {"name": "all", "first_epoch": 3, "trainable": 123456, "epochs": 1, **STAGE, "learning_rate": None},
+]
+
+
+def stage_lines(found):
+    return [float(attrs["x1"]) for tag, attrs in found.tags if tag == "line" and attrs["class"] == "stage"]
+
+
+def test_stages_have_their_lines_and_their_table(run):
+    change(run, "history.json", lambda found: found.update(stages=STAGES))
+    found = page(run)
+    charts = chart("Loss", [1, 2, 3], {"training": [1, 1, 1]})
+    middle = [(charts["lines"][0]["points"][i][0] + charts["lines"][0]["points"][i + 1][0]) / 2 for i in (0, 1)]
+    assert stage_lines(found) == pytest.approx(middle * 2, abs=0.1)
+    rows = "head 1 0.001 1,210 1.3 <b>top</b> 1 0.001, one cycle 45,678 1.3 all 1 by its schedule 123,456 1.3"
+    assert f"Stages stage epochs learning rate weights that train seconds {rows}" in found.text
+    assert [words for words in found.words if words == "head"] == ["head"] * 3  # two charts and the table
+
+
+@pytest.mark.parametrize("stages", [None, [], STAGES[:1]])
+def test_one_stage_is_the_training_itself(run, stages):
+    if stages is not None:
+        change(run, "history.json", lambda found: found.update(stages=stages))
+    found = page(run)
+    assert stage_lines(found) == []
+    assert "Stages" not in found.text
+    assert 'viewBox="0 0 420.0 240.0"' in (run / "report.html").read_text("utf-8")
+
+
+def test_names_of_stages_do_not_overlap_nor_leave_the_chart():
+    stages = [{"name": f"stage {number} of many", "first_epoch": number} for number in range(1, 9)]
+    drawn = chart("Loss", range(1, 9), {"training": [1.0] * 8}, None, stages)
+    ends = [(one["y"], one["x"], one["x"] + 6.6 * len(one["name"])) for one in drawn["stages"]]
+    assert len(ends) == 8
+    for y, left, right in ends:
+        assert left >= 46
+        assert right <= 410
+        assert sum(a < right and left < b for other, a, b in ends if other == y) == 1  # itself
+    assert -drawn["above"] <= min(y for y, _, _ in ends) - 10
+
+
+def test_long_names_of_stages_are_cut_in_the_chart_only(run):
+    long = "everything, once more, " * 4
+    change(run, "history.json", lambda found: found.update(stages=[STAGES[0], {**STAGES[1], "name": long}]))
+    found = page(run)
+    assert sum(words.endswith("…") for words in found.words) == 2
+    assert " ".join(long.split()) in found.text
+
+
 def test_a_test_split_stands_first(run):
     change(run, "metrics.json", lambda found: found.update(test={**found["validation"], "accuracy": 0.99}))
     found = page(run)

@@ -141,7 +141,8 @@ def test_it_learns(pictures):
 
 
 def test_strategies_are_known_by_name():
-    assert registered("strategy") == {"feature_extraction": feature_extraction, "full": full}
+    assert list(registered("strategy")) == ["progressive", "partial", "feature_extraction", "full"]
+    assert get("strategy", "full") is full
     with pytest.raises(ValueError, match="Did you mean 'full'"):
         get("strategy", "ful")
 

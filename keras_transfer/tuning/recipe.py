@@ -1,0 +1,104 @@
+"""Fine-tuning in one call: the head, then the top blocks, then everything, each at a lower rate than the one before."""
+
+import math
+from typing import Any
+
+import keras
+
+from ..core.freezing import owners
+from ..core.registry import register
+from ..core.selection import find
+from .stage import Stage
+from .stages import fit_stages
+
+HEAD_RATE = 1e-3
+EPOCHS = HEAD_EPOCHS = 10
+
+
+def recipe(
+    model: keras.Model,
+    *,
+    epochs: int = EPOCHS,
+    head_epochs: int = HEAD_EPOCHS,
+    learning_rate: float | None = None,
+    **choices: Any,
+) -> list[Stage]:
+    """The stages of `fine_tune`, to look at or to change: head, top third of the blocks, all; rates 1, 1/10, 1/100.
+
+    `choices` go to the stages behind the head: schedule, layer_decay, batch_norm, optimizer.
+
+    Example: `kt.tuning.fit_stages(model, kt.tuning.recipe(model, epochs=5)[:2], data)`
+    """
+    rate = HEAD_RATE if learning_rate is None else learning_rate
+    if not isinstance(rate, (int, float)):
+        raise TypeError(
+            "`learning_rate` must be the head's rate, a number; for schedules make the stages yourself "
+            f"(kt.tuning.fit_stages). Received: {type(rate).__name__}"
+        )
+    top = math.ceil(len(find("blocks", model)) / 3)
+    return [
+        Stage("head", "head", head_epochs, rate),
+        Stage("top third", ["head", f"top:{top}"], epochs, rate / 10, **choices),
+        Stage("all", None, epochs, rate / 100, **choices),
+    ]
+
+
+@register("progressive", kind="strategy")
+def fine_tune(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any = None,
+    epochs: int = EPOCHS,
+    head_epochs: int = HEAD_EPOCHS,
+    learning_rate: float | None = None,
+    **fit_kwargs: Any,
+) -> keras.callbacks.History:
+    """Fine-tune a pretrained classifier in three stages: the head, the top third of the blocks, everything.
+
+    Howard & Ruder 2018, ULMFiT (arXiv:1801.06146): gradual unfreezing; Kumar et al. 2022 (arXiv:2202.10054): the head
+    first, because the gradients of a random head distort pretrained features. Adam at `learning_rate` (1e-3) for
+    `head_epochs`, then at a tenth and at a hundredth of it for `epochs` each; what a stage leaves frozen runs once, and
+    a BatchNorm that came frozen stays in inference mode.
+
+    x, y and `fit_kwargs` are those of `fit_stages`. Returns the joined History, with `stages` and `best_epoch`.
+
+    Example:
+        model = kt.build_classifier("mobilenet_v2", len(data.class_names))
+        history = kt.fine_tune(model, data, epochs=10, head_epochs=5)
+    """
+    _pretrained(model)
+    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate)
+    return fit_stages(model, stages, x, y, validation_data=validation_data, **fit_kwargs)
+
+
+@register("partial", kind="strategy")
+def partial(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any = None,
+    epochs: int = EPOCHS,
+    head_epochs: int = HEAD_EPOCHS,
+    learning_rate: float | None = None,
+    **fit_kwargs: Any,
+) -> keras.callbacks.History:
+    """The first two stages of `fine_tune`: the head, then the top third of the blocks; the lower blocks stay as they are.
+
+    Yosinski et al. 2014, How transferable are features in deep neural networks? (arXiv:1411.1792): lower layers are
+    the general ones. Arguments and result as in `fine_tune`.
+    """
+    _pretrained(model)
+    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate)[:2]
+    return fit_stages(model, stages, x, y, validation_data=validation_data, **fit_kwargs)
+
+
+def _pretrained(model: keras.Model) -> None:
+    """A part that came frozen is worth keeping; where there is none, freezing it first would keep random weights."""
+    if all(layer.trainable for _, layer in owners(model)):
+        raise ValueError(
+            "Nothing in the model is frozen, as in a backbone without pretrained weights: use kt.tuning.full, or, where its "
+            f"weights are pretrained, kt.freeze(model, 'backbone') first. Received: model {model.name!r}"
+        )

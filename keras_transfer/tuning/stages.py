@@ -1,0 +1,74 @@
+"""Staged training: stage after stage in one call; one history, the best epoch of all stages kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from .running import run_stages
+from .stage import Stage
+
+
+def fit_stages(
+    model: keras.Model,
+    stages: Sequence[Stage],
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any = None,
+    keep: str = "best",
+    patience: int = 5,
+    loss: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> keras.callbacks.History:
+    """Fit `model` in stages; what a stage leaves frozen runs once, and every stage starts from the best weights so far.
+
+    Howard & Ruder 2018, ULMFiT (arXiv:1801.06146): gradual unfreezing; Kumar et al. 2022 (arXiv:2202.10054): a random
+    head spoils pretrained features, so it comes first. In stage i, with `theta_i` the weights named by its `where`:
+    `min over theta_i of mean CE(model(x; theta), y)`, from the best `theta` of the stages before.
+
+    x, y: `ImageData` (which brings its validation pictures), arrays, a `tf.data.Dataset` or `PyDataset` of pictures
+    (B, h, w, C) in 0..255 and integer or one-hot labels. `settings` are those of `core.fitting.fit`: views=4,
+    batch_size, seed, class_weight, metrics, verbose, cache, and whatever `fit` takes. With validation data and
+    `keep="best"` a stage ends `patience` epochs after the best epoch (highest validation accuracy, of equal ones the
+    lowest loss); the best value is kept over all stages, its weights are put back. `keep="last"` runs every epoch and
+    keeps the last. Callbacks see one training, epochs 0, 1, 2, ... over all stages, and the whole model; an
+    `EarlyStopping` ends its stage. A loss that is no number raises `FloatingPointError`, Ctrl-C `KeyboardInterrupt`;
+    both leave the best weights in the model and say so. `checkpoint` is a folder that holds after every epoch what
+    `resume=True` goes on from: weights, optimizer, random states, stage, best value (not the state of your own
+    callbacks, nor the order of a `tf.data` that shuffles).
+
+    Returns the joined History: `best_epoch` from 0 (None where the last is kept) and `stages`, a dict for each stage
+    that ran, with its `first_epoch`. Afterwards the whole model is compiled and `evaluate` works.
+
+    Example:
+        stages = [Stage("head", "head", 5, 1e-3), Stage("all", None, 10, 1e-5)]
+        history = kt.tuning.fit_stages(model, stages, data)
+    """
+    if keep not in ("best", "last"):
+        raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
+    if patience < 1:
+        raise ValueError(f"`patience` must be at least 1 epoch. Received: {patience!r}")
+    stages = list(stages)
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"`stages` must be a list of at least one `Stage`. Received: {stages!r}")
+    if resume and checkpoint is None:
+        raise ValueError("`resume` needs the `checkpoint` folder to go on from. Received: checkpoint=None")
+    return run_stages(
+        model,
+        stages,
+        x,
+        y,
+        validation_data=validation_data,
+        keep=keep,
+        patience=patience,
+        loss=loss,
+        callbacks=list(callbacks or ()),
+        checkpoint=checkpoint,
+        resume=resume,
+        **settings,
+    )

@@ -257,6 +257,7 @@ def test_as_a_callback_it_ends_the_fit_and_puts_everything_back(pictures):
     model = everything()
     model.compile(keras.optimizers.Adam(3e-4, use_ema=True), LOSS)
     model.fit(*pictures, batch_size=8, verbose=0)
+    model.get_layer("head").bias.assign([1.0, 2.0, 3.0])  # unlike their average, which a fit ends with
     before, start = trace(model), [np.array(weight) for weight in model.weights]
     finder, counts = LearningRateFinder(steps=10), Counts()
     model.fit(*pictures, batch_size=8, epochs=50, callbacks=[counts, finder], verbose=0)
@@ -444,9 +445,9 @@ assert all(np.array_equal(a, b) for a, b in zip(values(models[0]), values(models
 finder = LearningRateFinder(steps=10)
 model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse")
 model.fit(x, y, batch_size=16, verbose=0)
-losses = lr_find(model, x, y, batch_size=64, low=1e-3, steps=10, optimizer=keras.optimizers.Adagrad(0.1)).losses
+losses = lr_find(model, x, y, batch_size=16, low=1e-3, steps=10, optimizer=keras.optimizers.Adagrad(0.1)).losses
 model.compile(keras.optimizers.Adagrad(0.1), "mse")
-assert np.allclose(lr_find(model, x, y, batch_size=64, low=1e-3, steps=10).losses, losses)
+assert np.allclose(lr_find(model, x, y, batch_size=16, low=1e-3, steps=10).losses, losses)
 model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse")
 model.fit(x, y, batch_size=16, verbose=0)
 before = values(model)

@@ -441,9 +441,21 @@ def test_a_cached_fit_says_what_to_use():
         cached_fit(model, x, y, optimizer=Adam(0.01), loss=losses, epochs=3, callbacks=callbacks, verbose=0)
 
 
+ON_JAX = """
+import keras
+import numpy as np
+from keras_transfer.tuning.progressive import ProgressiveUnfreezing
+
+{functions}
+AdamW = keras.optimizers.AdamW
+check_by_numpy(ProgressiveUnfreezing)
+check_kernel(ProgressiveUnfreezing)
+check_frozen(ProgressiveUnfreezing, AdamW(0.01, weight_decay=0.1, use_ema=True, ema_overwrite_frequency=2))
+check_frozen(ProgressiveUnfreezing, AdamW(0.01, weight_decay=0.1, gradient_accumulation_steps=4))
+"""
+
+
 def test_on_jax(on_jax):
-    sources = [inspect.getsource(one) for one in (by_numpy, check_by_numpy)]
-    call = (
-        "from keras_transfer.tuning.progressive import ProgressiveUnfreezing\ncheck_by_numpy(ProgressiveUnfreezing)\n"
-    )
-    assert on_jax("\n".join(["import numpy as np", *sources, call])) == "done on JAX"
+    """There `fit` hands the state over in tuples, which must be those of what trains; decay and averages as above."""
+    functions = "\n\n".join(inspect.getsource(one) for one in (by_numpy, check_by_numpy, check_frozen, check_kernel))
+    assert on_jax(ON_JAX.format(functions=functions)) == "done on JAX"

@@ -60,7 +60,7 @@ def plot_history(history: Any) -> Figure:
 def _mark_stages(axis: Any, stages: Sequence[dict[str, Any]], last: int) -> int:
     """A thin line where each later stage begins, the names above the curves; the lines of text that they take."""
     low, high = axis.get_xlim()
-    names = stage_names(stages, last, lambda epoch: (epoch - low) / (high - low), letter=0.016)
+    names = stage_names(stages, last, lambda epoch: (epoch - low) / (high - low), letter=0.014)
     for one in names:
         if one["line"]:
             axis.axvline(one["start"], color="0.75", linewidth=0.8, zorder=0)

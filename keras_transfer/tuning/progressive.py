@@ -22,8 +22,9 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
     plan: `{epoch: where}`, epochs from 0 as in every callback, `where` as in `kt.select` (None: everything); it takes
     effect at the beginning of that epoch. learning_rate: `{epoch: rate}`, for an optimizer with one plain rate.
     batch_norm: `"freeze"` leaves a frozen BatchNorm in inference mode, `"train"` lets those in `where` train. A `fit`
-    that is resumed (`initial_epoch`) starts with all that the plan did before; put this callback before
-    `BackupAndRestore`, whose file holds the optimizer.
+    that is resumed (`initial_epoch`) starts with all that the plan did before. Put this callback before
+    `BackupAndRestore`, whose file holds the optimizer; from a `.keras` file Keras reads the optimizer only where the plan
+    had come to its end.
 
     An Adam whose count is high gives a variable without moments up to (1 - beta_1) / sqrt(1 - beta_2) = 3.2 times the
     rate at its first step: lower the rate with `learning_rate`, or that of the block with `kt.layerwise`. For a fit that
@@ -101,7 +102,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
 
     def _check_fit(self) -> None:
         """Whether this `fit` can do what the plan says: it is long enough, and its rate can be set."""
-        epochs = self.params["epochs"]
+        epochs = self.params.get("epochs", math.inf)
         late = max([*self.plan, *self.learning_rate])
         if late >= epochs:
             raise ValueError(

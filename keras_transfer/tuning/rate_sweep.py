@@ -23,6 +23,7 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     The optimizer must have one constant `learning_rate`. A fit must be long enough for `steps` (else `result` holds
     those that ran). Where a fit is interrupted Keras calls no callback: call `restore()` then; `lr_find` does it itself.
+    In our own fits it works too, but not on JAX, where a callback cannot set a rate in the middle of an epoch of a part.
 
     Example:
         finder = LearningRateFinder(steps=100)
@@ -62,7 +63,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         return LearningRates(np.array(self.rates), np.array(self.losses), self.width, self.diverged)
 
     def restore(self) -> None:
-        """Put back what the model and its optimizer held when the fit began; before a fit it does nothing."""
+        """Put back what the model and its optimizer held when the fit began, unless that was done at its end."""
         for part, value in self._before:
             part.assign(value)
 
@@ -119,6 +120,7 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         self.restore()  # once more: Keras has just written the optimizer's moving average into the weights, if it has one
+        self._before = []
 
     def _loss(self, batch: int, logged: float) -> float:
         """The loss of the batches since the last call."""

@@ -25,7 +25,7 @@ def classifier():
     return build_classifier(keras.Model(pixels, x), 3, augmentation="light", preprocessing="tf", dropout=0.3)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pictures():
     random = np.random.default_rng(0)
     y = np.arange(36) % 3
@@ -59,9 +59,18 @@ def train(folder, pictures, resume=False, callbacks=(), stages=STAGES, **setting
     return model, history
 
 
-@pytest.mark.parametrize(("epoch", "keep"), [(1, "best"), (3, "best"), (7, "best"), (5, "last")])
-def test_it_goes_on_exactly(tmp_path, pictures, epoch, keep):
-    whole, told = train(tmp_path / "whole", pictures, keep=keep)
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, pictures):
+    """What every other run is held against, one for each way to keep; and the folder of its checkpoint."""
+    return {
+        keep: (*train(folder := tmp_path_factory.mktemp(keep), pictures, keep=keep), folder)
+        for keep in ("best", "last")
+    }
+
+
+@pytest.mark.parametrize(("epoch", "keep"), [(1, "best"), (7, "best"), (5, "last")])
+def test_it_goes_on_exactly(tmp_path, pictures, uninterrupted, epoch, keep):
+    whole, told, _ = uninterrupted[keep]
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", pictures, callbacks=[Power(epoch, 2)], keep=keep)
     resumed, history = train(tmp_path / "cut", pictures, resume=True, keep=keep)
@@ -78,29 +87,26 @@ def test_it_goes_on_exactly(tmp_path, pictures, epoch, keep):
     ]
 
 
-def test_a_stage_that_was_over_is_not_run_again(tmp_path, pictures):
+def test_a_stage_that_was_over_is_not_run_again(tmp_path, pictures, uninterrupted):
+    """The power went after the checkpoint of the head's last epoch, before a step of the next stage."""
+
     class Stop(keras.callbacks.Callback):
-        """After the checkpoint of the head's last epoch, before the next stage begins."""
-
-        def on_test_begin(self, logs=None):
-            self.seen = getattr(self, "seen", 0) + 1
-
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 3:
                 raise KeyboardInterrupt
 
-    whole, told = train(tmp_path / "whole", pictures)
+    whole, told, _ = uninterrupted["best"]
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", pictures, callbacks=[Stop()])
-    resumed, history = train(tmp_path / "cut", pictures, resume=True)
+        train(tmp_path, pictures, callbacks=[Stop()])
+    resumed, history = train(tmp_path, pictures, resume=True)
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert history.epoch == told.epoch
 
 
-def test_a_finished_training_resumed_changes_nothing(tmp_path, pictures):
-    whole, told = train(tmp_path / "whole", pictures)
-    again, history = train(tmp_path / "whole", pictures, resume=True)
+def test_a_finished_training_resumed_changes_nothing(pictures, uninterrupted):
+    whole, told, folder = uninterrupted["best"]
+    again, history = train(folder, pictures, resume=True)
     for one, other in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert history.history == told.history

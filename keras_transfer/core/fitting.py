@@ -11,6 +11,7 @@ from .feeding import Feed, cached_feed, coerce, plain_feed
 from .prefix import Cut, cut
 from .progress import on_terminal
 from .source import Batches
+from .training import refuse_impossible
 from .watching import WholeModelCallbacks
 
 
@@ -64,6 +65,7 @@ def fit(
     feed = Feed(batch_size, shuffle, seed, show=None if verbose == 1 else False)
     data, held_out = coerce(x, y, sample_weight), coerce(validation_data)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
+    refuse_impossible(model)
     model.optimizer.build(model.trainable_variables)
     here = cut(model) if _plain(model) else None
     views = views if here and here.augmentation is not None else 1

@@ -160,10 +160,10 @@ def plot_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule, bat
     """
     if batches is None and not isinstance(schedule, RateSchedule):
         raise ValueError(f"This schedule does not say how long it is; pass `batches`. Received: {schedule!r}")
-    from matplotlib.figure import Figure
+    from .plot import Plot
 
     last = schedule.length * schedule.accumulation if batches is None else count("batches", batches)
-    figure = Figure(figsize=(5, 3), layout="constrained")
+    figure = Plot(figsize=(5, 3), layout="constrained")
     axis = figure.subplots()
     axis.plot(ops.convert_to_numpy(ops.stack([schedule(batch) for batch in range(last + 1)])))
     axis.set(xlabel="batch", ylabel="learning rate", title=type(schedule).__name__)

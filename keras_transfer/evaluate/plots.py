@@ -1,7 +1,6 @@
 """Figures for a notebook: the curves of a fit, the confusion matrix, pictures with their answers; without pyplot."""
 
 import heapq
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,19 +8,11 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..core.plot import Plot
 from ..export.heldout import check_pictures, held_out
 from ..export.inference import inference_model, predict_batch
 from .charts import stage_names
 from .metrics import BATCH, Report, class_indices
-
-
-class Plot(Figure):
-    """A Matplotlib figure that a notebook shows also where pyplot was never imported."""
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.dpi, bbox_inches="tight")
-        return buffer.getvalue()
 
 
 def plot_history(history: Any) -> Figure:

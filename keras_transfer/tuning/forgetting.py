@@ -88,10 +88,10 @@ class ForgettingMonitor(keras.callbacks.Callback):
 
     def plot(self) -> Any:
         """A Matplotlib figure: accuracy by epoch, of the source task (from before the first step, epoch -1) and the target."""
-        from matplotlib.figure import Figure
+        from ..core.plot import Plot
 
         lost = self.forgotten
-        figure = Figure(figsize=(5, 3.4), layout="constrained")
+        figure = Plot(figsize=(5, 3.4), layout="constrained")
         axis = figure.subplots()
         for task in (self.name, "target"):
             curve = self.history[f"{task}_accuracy"]

@@ -1,4 +1,4 @@
-"""What the labels of a data set say: which loss suits them, and that there is something to tell apart."""
+"""What must hold of the data before a training begins: labels that can be told apart, a loss that suits them, validation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +24,20 @@ def check_classes(data: Any) -> None:
     rows = labels.reshape(len(labels), -1)
     if rows.shape[1] == 1 and np.issubdtype(rows.dtype, np.integer) and len(rows) > 1 and (rows == rows[0]).all():
         raise ValueError(f"The labels must hold at least two classes. Received: {rows[0].item()!r} in every sample")
+
+
+def check_validation(data: Any) -> None:
+    """Validation data that is given must hold a sample; an empty set would choose the epoch by nothing."""
+    if isinstance(data, (tuple, list)):
+        empty = len(data) > 0 and hasattr(data[0], "__len__") and len(data[0]) == 0
+    elif hasattr(data, "cardinality"):
+        empty = int(data.cardinality()) == 0
+    elif isinstance(data, keras.utils.PyDataset):
+        empty = data.num_batches == 0
+    else:
+        empty = hasattr(data, "gather") and len(data) == 0
+    if empty:
+        raise ValueError("`validation_data` must hold at least one sample, or be left out. Received: an empty set")
 
 
 def _one_hot(x: Any, y: Any) -> bool:

@@ -22,7 +22,7 @@ def smooth(losses: np.ndarray, width: float) -> np.ndarray:
     return weights @ losses / weights.sum(1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningRates:
     """A sweep: the loss of a batch at each of the `rates`, its smoothed course, and what both suggest.
 
@@ -95,11 +95,13 @@ class LearningRates:
         sweep = f"{len(self.rates)} rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e}{end}"
         return f"Learning rates: {told} ({sweep})"
 
+    __repr__ = __str__  # the arrays would fill the screen
+
     def plot(self) -> Any:
         """A Matplotlib figure of the loss over the rate, with the suggestions marked."""
-        from matplotlib.figure import Figure
+        from ..core.plot import Plot
 
-        figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+        figure = Plot(figsize=(5.5, 3.6), layout="constrained")
         axis = figure.subplots()
         axis.plot(self.rates, self.losses, color="0.8", label="loss of a batch")
         axis.plot(self.rates, self.smoothed, color="C0", label="smoothed")

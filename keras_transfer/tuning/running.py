@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from ..core.batch_norm import reestimate
+from ..core.devices import scope
 from ..core.feeding import coerce, steps_per_epoch
 from ..core.fitting import fit
 from ..core.freezing import owners
@@ -17,7 +18,7 @@ from ..core.watching import StageCallbacks
 from .checkpoint import Checkpoint
 from .history import JoinedHistory
 from .keeper import Keeper
-from .labels import check_classes, loss_for
+from .labels import check_classes, check_validation, loss_for
 from .stage import Stage, optimizer_for, prepare
 
 
@@ -55,14 +56,16 @@ def run_stages(
         x = x.splits["train"]
     if hasattr(validation_data, "splits"):
         validation_data = validation_data.splits["validation"]
+    check_validation(validation_data)
     loss = loss_for(model, x, y) if loss is None else loss
     data = coerce(x, y, sample_weight)
     check_classes(data)
     keeper = Keeper(keep if validation_data is not None else "last", patience)
     run = _Run(model, stages, data, keeper, Checkpoint(checkpoint) if checkpoint is not None else None)
-    if resume:
-        run.take_up()
-    return run.go(callbacks, loss=loss, validation_data=validation_data, **settings)
+    with scope(model):
+        if resume:
+            run.take_up()
+        return run.go(callbacks, loss=loss, validation_data=validation_data, **settings)
 
 
 class _Run:
@@ -175,7 +178,7 @@ class _Run:
         self._clock = time.perf_counter()
         if not self.resumed:
             self.keeper.new_stage()
-            rate = stage.learning_rate if isinstance(stage.learning_rate, float) else None
+            rate = float(stage.learning_rate) if isinstance(stage.learning_rate, (int, float)) else None
             trains = sum(v.size for v in map(keras.ops.convert_to_numpy, self.model.trainable_weights))
             told = {"name": stage.name, "first_epoch": before, "learning_rate": rate, "schedule": stage.schedule}
             self.history.stages.append({**told, "trainable": int(trains), "epochs": 0, "seconds": 0.0})

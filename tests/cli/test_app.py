@@ -65,7 +65,10 @@ def test_help_teaches(arguments, capsys):
         (["frob"], "No such command 'frob'. See: keras-transfer --help"),
         (["fit", "photos", "--epoch", "3"], "No such option"),
         (["fit", "photos", "--epochs", "many"], "Invalid value for '--epochs'"),
-        (["fit", "photos", "--epochs", "0"], "`epochs` must be a whole number of at least 1, or null. Received: 0 (int)"),
+        (
+            ["fit", "photos", "--epochs", "0"],
+            "`epochs` must be a whole number of at least 1, or null. Received: 0 (int)",
+        ),
         (["fit", "photos", "--resize", "stretch"], "Invalid value for '--resize'"),
         (["fit", "photos", "--export", "int1"], "`export` must be a list of 'float32'. Received: 'int1'"),
         (["fit"], "`data` is needed"),

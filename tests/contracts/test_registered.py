@@ -67,10 +67,24 @@ def test_its_serialised_name_is_ours(name):
     assert keras.saving.get_registered_name(LAYERS[name]) == f"keras_transfer>{LAYERS[name].__name__}"
 
 
-@pytest.mark.parametrize("kind", ["layer", "strategy"])
+SCHEDULES = {name: thing for name, thing in registered("schedule").items() if isinstance(thing, type)}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_gives_a_rate_at_every_step_and_comes_back_from_its_config(name):
+    schedule = SCHEDULES[name](1e-3, steps=50)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in range(60)]
+    assert rates == [float(keras.ops.convert_to_numpy(again(step))) for step in range(60)]
+    assert 0 <= min(rates) <= max(rates) <= 1e-3 * (1 + 1e-6)
+    assert max(rates) > 0.9e-3
+
+
+@pytest.mark.parametrize("kind", ["layer", "strategy", "schedule", "optimizer", "model"])
 def test_everything_registered_is_documented_and_named_like_its_kind(kind):
     import keras_transfer.tuning  # noqa: F401  registers the strategies
 
+    assert registered(kind)
     for name, thing in registered(kind).items():
         assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
         assert inspect.getdoc(thing), name

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_transfer.backbones import build_classifier
 from keras_transfer.core import activations
@@ -333,7 +334,8 @@ def test_a_wrong_stage_is_refused(settings, message):
         ({"keep": "first"}, "'best' or 'last'"),
         ({"patience": 0}, "at least 1 epoch"),
         ({"resume": True}, "`checkpoint` folder"),
-        ({"validation_data": (np.zeros((0, 32, 32, 3)), np.zeros(0, int))}, "at least one sample"),
+        ({"validation_data": (np.zeros((0, 32, 32, 3)), np.zeros(0, int))}, "`validation_data` must hold"),
+        ({"validation_data": tf.data.Dataset.range(0)}, "`validation_data` must hold"),
         ({"y": np.zeros(48, int)}, "at least two classes"),
     ],
 )

@@ -44,6 +44,7 @@ def interrupt(monkeypatch, epoch):
     return lambda: monkeypatch.setattr(Keeper, "on_train_batch_end", real)
 
 
+@pytest.mark.slow
 def test_ctrl_c_then_resume_is_the_uninterrupted_run(colours, options, monkeypatch, capsys):
     assert command(["fit", *options, "--quiet"]) == 0
     (colours / "out").rename(colours / "whole")
@@ -67,6 +68,7 @@ def test_ctrl_c_then_resume_is_the_uninterrupted_run(colours, options, monkeypat
     assert told[1]["epoch"] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_without_resume_it_starts_anew_and_says_so(colours, options, monkeypatch, capsys):
     again = interrupt(monkeypatch, 1)
     assert command(["fit", *options]) == 130

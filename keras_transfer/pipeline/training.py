@@ -114,7 +114,12 @@ def _write(
     }
     rate = history.stages[0]["learning_rate"]
     concrete = config.model_copy(
-        update={"image_size": choices.image_size, "output": str(choices.output), "learning_rate": rate}
+        update={
+            "image_size": choices.image_size,
+            "output": str(choices.output),
+            "learning_rate": rate,
+            "resume": False,  # the file describes the run, and must not ask for one that was interrupted
+        }
     )
     return write_run(folder, model, data, history, concrete, resolved, seconds)
 

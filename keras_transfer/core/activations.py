@@ -17,7 +17,7 @@ from .surgery import describe
 MEMORY = 2**30  # larger activations go to a temporary file, memory-mapped
 BATCH = 32
 STORE = 2**29  # what is kept for a second fit on the same data
-_store: OrderedDict[str, np.ndarray] = OrderedDict()
+_store: OrderedDict[str, tuple[np.ndarray, list[np.ndarray]]] = OrderedDict()  # and the random state after the pass
 
 
 class InferenceMode(keras.layers.Layer):
@@ -92,18 +92,27 @@ def run_prefix(
 
 
 def activations(runner: Runner, source: Source, views: int, seed: int, show: bool | None = None) -> np.ndarray:
-    """`run_prefix` over an indexable source; found again without computing when prefix, data and views are the same."""
+    """`run_prefix` over an indexable source; found again without computing when prefix, data and views are the same.
+
+    The views are those that the augmentation draws from the random state it is in; found again, they leave behind the
+    state that drawing them would have left.
+    """
+    states = _random_states(runner.cut) if views > 1 else []
     content = source.fingerprint
-    key = f"{_weights_key(runner.cut)}/{content}/{views}/{seed if views > 1 else 0}" if content else ""
+    drawn = (seed, *(one.tolist() for one in _values(states))) if states else ""
+    key = f"{_weights_key(runner.cut)}/{content}/{views}/{drawn}" if content else ""
     if key in _store:
         _store.move_to_end(key)
-        return _store[key]
+        found, after = _store[key]
+        for state, value in zip(states, after, strict=True):
+            state.assign(value)
+        return found
     plain = Batches(source, BATCH)
     parts = (plain[i][0] for i in range(plain.num_batches))
     found = run_prefix(runner, parts, len(source), views, "Running the frozen part once", show)
     if key and not isinstance(found, np.memmap) and found.nbytes <= STORE:
-        _store[key] = found
-        while sum(one.nbytes for one in _store.values()) > STORE:
+        _store[key] = found, _values(states)
+        while sum(one.nbytes for one, _ in _store.values()) > STORE:
             _store.popitem(last=False)
     return found
 
@@ -131,6 +140,18 @@ def _room(shape: tuple[int, ...]) -> np.ndarray:
     if size <= MEMORY:
         return np.empty(shape, "float32")
     return np.memmap(tempfile.TemporaryFile(), dtype="float32", mode="w+", shape=shape)  # type: ignore[call-overload,no-any-return]
+
+
+def _random_states(cut: Cut) -> list[keras.Variable]:
+    """The variables that the random layers of the augmentation draw from."""
+    if cut.augmentation is None:
+        return []
+    weights = {id(one) for one in cut.augmentation.weights}  # Keras counts random states as variables, not as weights
+    return [one for one in cut.augmentation.variables if id(one) not in weights]
+
+
+def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(one)) for one in variables]
 
 
 def _weights_key(cut: Cut) -> str:

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 
 from .activations import InferenceMode
-from .feeding import Feed, cached_feed, coerce, plain_feed
+from .feeding import Feed, cached_feed, check_batch_size, coerce, plain_feed
 from .prefix import Cut, cut
 from .progress import on_terminal
 from .source import Batches
@@ -53,34 +54,17 @@ def fit(
     interrupted, how many of its own are `done`; `on_ready` is called when data and optimizer are there, before the first
     step, and may put the weights of that moment back. `watched_by` makes the list of callbacks.
     """
-    if not model.trainable_weights:
-        raise ValueError(
-            "At least one layer must train; unfreeze the head first (kt.unfreeze(model, 'head')). Received: a frozen model"
-        )
-    if epochs < 1:
-        raise ValueError(f"`epochs` must be at least 1. Received: {epochs!r}")
-    if views < 1:
-        raise ValueError(f"`views` must be at least 1, the picture as it is. Received: {views!r}")
+    _check(model, epochs, views, batch_size)
     verbose = (1 if on_terminal(sys.stdout) else 2) if verbose == "auto" else verbose
     feed = Feed(batch_size, shuffle, seed, show=None if verbose == 1 else False)
-    data, held_out = coerce(x, y, sample_weight), coerce(validation_data)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
     refuse_impossible(model)
     model.optimizer.build(model.trainable_variables)
-    here = cut(model) if _plain(model) else None
-    views = views if here and here.augmentation is not None else 1
-    part: keras.Model | None = None
-    if here and cache and _worth_it(views, epochs, fit_kwargs, verbose):
-        train, held, why_not = cached_feed(here, data, held_out, views, feed)
-        part = here.suffix if why_not is None else None
-        if why_not and verbose:
-            print(f"No cache of the frozen part: {why_not}.")
-    if part is None:
-        train, held = plain_feed(data, feed), plain_feed(held_out, feed.in_order())
-        part = _uncached(here) if here else model
+    data, held_out = coerce(x, y, sample_weight), coerce(validation_data)
+    worth_it = cache and done < epochs and partial(_worth_it, epochs=epochs, fit_kwargs=fit_kwargs, verbose=verbose)
+    part, train, held = _part_and_feed(model, data, held_out, views, feed, worth_it, verbose)
     if part is not model:
         part.compile(optimizer=model.optimizer, loss=loss, metrics=list(metrics))
-    steps = fit_kwargs.get("steps_per_epoch") or getattr(train, "num_batches", None)
     if done and isinstance(train, Batches):
         train.skip(done)
     if on_ready is not None:
@@ -93,13 +77,40 @@ def fit(
         model=model,
         verbose=verbose,
         epochs=planned or before + epochs,
-        steps=steps,
+        steps=fit_kwargs.get("steps_per_epoch") or getattr(train, "num_batches", None),
     )
     part.history = model.history
     settings = {"class_weight": class_weight, "verbose": verbose, **fit_kwargs}
     here_and_to = {"initial_epoch": before + done, "epochs": before + epochs}
     part.fit(train, validation_data=held, shuffle=False, callbacks=watched, **here_and_to, **settings)
     return model.history
+
+
+def _check(model: keras.Model, epochs: int, views: int, batch_size: int) -> None:
+    if not model.trainable_weights:
+        raise ValueError(
+            "At least one layer must train; unfreeze the head first (kt.unfreeze(model, 'head')). Received: a frozen model"
+        )
+    if epochs < 1:
+        raise ValueError(f"`epochs` must be at least 1. Received: {epochs!r}")
+    if views < 1:
+        raise ValueError(f"`views` must be at least 1, the picture as it is. Received: {views!r}")
+    check_batch_size(batch_size)
+
+
+def _part_and_feed(
+    model: keras.Model, data: Any, held_out: Any, views: int, feed: Feed, worth_it: Any, verbose: Any
+) -> tuple[keras.Model, Any, Any]:
+    """What is fitted, on what: the part behind the frozen one on its activations, or all of it on the pictures."""
+    here = cut(model) if _plain(model) else None
+    views = views if here and here.augmentation is not None else 1
+    if here and worth_it and worth_it(views):
+        train, held, why_not = cached_feed(here, data, held_out, views, feed)
+        if why_not is None:
+            return here.suffix, train, held
+        if verbose:
+            print(f"No cache of the frozen part: {why_not}.")
+    return _uncached(here) if here else model, plain_feed(data, feed), plain_feed(held_out, feed.in_order())
 
 
 def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any) -> bool:

@@ -54,6 +54,13 @@ def owners(model: keras.Model) -> list[NamedLayer]:
     return [one for one in named_layers(model) if own_variables(one.layer)]
 
 
+def frozen_variables(model: keras.Model) -> set[int]:
+    """The ids of the weights that no training step can move now: those of layers that could train, and are frozen."""
+    state = _state(model)
+    still = [layer for _, layer in owners(model) if own_trainable_variables(layer) and not state[id(layer)]]
+    return {id(variable) for layer in still for variable in own_variables(layer)}
+
+
 def freeze_plan(model: keras.Model) -> dict[str, Any]:
     """Which layers train, as JSON: position, class and weight shapes identify a layer, its path is for people."""
     state = _state(model)

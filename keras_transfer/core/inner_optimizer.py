@@ -15,7 +15,7 @@ _ALSO = {
 }  # known, and done
 
 
-def fresh(optimizer: Any) -> keras.optimizers.Optimizer:
+def unused(optimizer: Any) -> keras.optimizers.Optimizer:
     """`optimizer`, or the one of that name with Keras' defaults; one that was built (and may have stepped) is refused."""
     if isinstance(optimizer, str):
         base = keras.optimizers.Optimizer

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from .inner_optimizer import check_kind, check_rate, fresh, plain_rate
+from .inner_optimizer import check_kind, check_rate, plain_rate, unused
 from .rate_table import RateTable, Row, by_position, from_json, row, rows_by_name, to_json, valid_multiplier
 from .registry import register
 
@@ -54,7 +54,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         table: RateTable | None = None,
         name: str | None = None,
     ) -> None:
-        inner = fresh(inner)
+        inner = unused(inner)
         if (multipliers is None) == (table is None):
             raise ValueError(
                 "Rates must come by name, {name: multiplier}, or resolved on a model by kt.layerwise. "

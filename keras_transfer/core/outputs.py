@@ -43,7 +43,12 @@ def _passes_on(operation: Any) -> bool:
 
 def classification_loss(model: keras.Model, one_hot: bool) -> keras.losses.Loss:
     """Cross-entropy for integer or one-hot labels, on logits or on probabilities as the model gives them."""
-    if model.output_shape[-1] == 1:
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple):
+        raise ValueError(
+            f"A model that does not say what it puts out needs its `loss`; pass one. Received: {type(model).__name__} {model.name!r}"
+        )
+    if shape[-1] == 1:
         raise ValueError("A classifier must have an output for each class; a yes/no task has two. Received: one output")
     kind = keras.losses.CategoricalCrossentropy if one_hot else keras.losses.SparseCategoricalCrossentropy
     return kind(from_logits=gives_logits(model))

@@ -1,11 +1,12 @@
 """A learning rate that rises to a peak and falls again, with its length in steps or epochs: what our schedules share."""
 
 import math
-from numbers import Integral, Real
 from typing import Any
 
 import keras
 from keras import ops
+
+from .numbers import count, number
 
 
 class RateSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -78,28 +79,3 @@ class RateSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         names = ("peak", "steps", "epochs", "steps_per_epoch", "accumulation", "warmup")
         return {name: getattr(self, name) for name in names}
-
-
-def count(name: str, value: Any) -> int:
-    """`value` as a whole number of at least 1, or a `ValueError` that names it."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {value!r}")
-    return int(value)
-
-
-def number(
-    name: str,
-    value: Any,
-    *,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    most: float = math.inf,
-    below: float = math.inf,
-) -> float:
-    """`value` as a finite number within its limits, or a `ValueError` that names both."""
-    real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not real or not (above < value < below and least <= value <= most):
-        limits = {"above": above, "at least": least, "at most": most, "below": below}
-        told = ", ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
-        raise ValueError(f"`{name}` must be a number {told}. Received: {value!r}")
-    return float(value)

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import keras
 
-from .inner_optimizer import check_kind, fresh
+from .inner_optimizer import check_kind, unused
 from .optimizers import LayerwiseOptimizer, rows_of, weight_decay_of
 from .rate_report import rate_report as rate_report  # one module for all that is said about rates
 from .rate_table import RateTable, row, trainable_ever, valid_multiplier
@@ -99,7 +99,7 @@ def no_decay(optimizer: Optimizer, model: keras.Model, where: Where = None) -> L
 
     Example: `model.compile(kt.no_decay(kt.layerwise_decay("adamw", model, 0.8), model), loss)`
     """
-    optimizer = fresh(optimizer)
+    optimizer = unused(optimizer)
     if not isinstance(optimizer, LayerwiseOptimizer):
         check_kind(optimizer)
     if not any(weight_decay_of(optimizer, one) for one in trainable_ever(model)):
@@ -120,7 +120,7 @@ def _with_rates(
     optimizer: Optimizer, model: keras.Model, multipliers: Mapping[int, float], spared: Iterable[int] = ()
 ) -> LayerwiseOptimizer:
     """One wrapper with the rates that `optimizer` has and the new ones; keys are ids of variables."""
-    given = fresh(optimizer)
+    given = unused(optimizer)
     variables, spared = trainable_ever(model), set(spared)
     rows = [
         row(one, old.multiplier * multipliers.get(id(one), 1.0), old.decays and id(one) not in spared)

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from .rate_schedule import RateSchedule, count, number
+from .numbers import count, number
+from .rate_schedule import RateSchedule
 from .registry import get, register
 
 

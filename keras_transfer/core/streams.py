@@ -54,6 +54,8 @@ class Replay:
         self._stream = stream
         self._first = [_digests(batch) for batch in stream]
         self.count = sum(len(batch) for batch in self._first)
+        if not self.count:
+            raise ValueError("A data set must hold at least one sample. Received: an empty one")
         self.bounds = [0, *np.cumsum([len(batch) for batch in self._first]).tolist()]
         self.shuffles = False
         self.rest: list[np.ndarray] = []

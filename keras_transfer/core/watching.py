@@ -34,7 +34,6 @@ class WholeModelCallbacks(keras.callbacks.CallbackList):
 PER_STAGE = (
     keras.callbacks.EarlyStopping,
     keras.callbacks.ReduceLROnPlateau,
-    keras.callbacks.History,
     keras.callbacks.ProgbarLogger,
 )
 
@@ -70,6 +69,8 @@ class StageCallbacks(WholeModelCallbacks):
         stoppers = [one for one in self.callbacks if isinstance(one, keras.callbacks.EarlyStopping)]
         reached = [(one, one.best, one.best_weights, one.best_epoch) for one in stoppers if not self._first]
         self._only("on_train_begin", self._first, logs)
+        for one in stoppers:
+            one.stopped_epoch = -1  # Keras has 0, which is an epoch too
         for one, best, weights, epoch in reached:
             one.best, one.best_weights, one.best_epoch = best, weights, epoch
 

@@ -23,8 +23,8 @@ class Choices:
 
 def choose(config: RunConfig) -> Choices:
     """Where the run goes, which weights, which size; an output that exists is refused before anything heavy is loaded."""
-    output = Path(config.output) if config.output else free_name(_data_name(config.data), RUNS)
-    check_output(output, config.overwrite)
+    output = Path(config.output) if config.output else free_name(_data_name(config.data), RUNS, config.resume)
+    check_output(output, config.overwrite, config.resume)
     if config.resume and interrupted(output) is None:
         raise ValueError(
             f"There must be an interrupted run to go on with; leave --resume out. Received: output {str(output)!r}"
@@ -47,6 +47,13 @@ def describe(config: RunConfig, choices: Choices, data: Any) -> str:
         f"{choices.image_size} ({config.resize}), augmentation {config.augmentation}{views}, up to {_epochs(config)} epochs, "
         f"keeping the {config.keep} -> {choices.output}"
     )
+
+
+def unused(config: RunConfig) -> str | None:
+    """One line where a setting was given that the strategy does not use."""
+    if "head_epochs" not in config.model_fields_set or config.strategy in ("progressive", "partial"):
+        return None
+    return f"Note: --head-epochs is for progressive and partial; the strategy {config.strategy} takes --epochs alone."
 
 
 def _epochs(config: RunConfig) -> str:

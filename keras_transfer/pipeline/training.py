@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from .choices import choose, describe
+from .choices import choose, describe, unused
 from .folder import RunFailed, run_folder
-from .resuming import CHECKPOINT, interrupted, leaving_the_best, settle
+from .partial import CHECKPOINT
+from .resuming import dropped, leaving_the_best, settle, telling_how_to_go_on
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     data = open_data(config.model_dump(), (size, size, choices.channels), show_progress=False if config.quiet else None)
     tell_skipped(data.skipped, say)
     say(describe(config, choices, data))
-    left = interrupted(choices.output)
-    if left and not config.resume:
-        say(f"Starting anew: the interrupted run in {left} is dropped; with --resume it would go on.")
+    for note in (unused(config), None if config.resume else dropped(choices.output)):
+        if note:
+            say(note)
     failed: RunFailed | None = None
-    with run_folder(choices.output, config.overwrite, config.resume) as folder, _precision(config.mixed_precision):
+    with (
+        telling_how_to_go_on(choices.output),
+        run_folder(choices.output, config.overwrite, config.resume) as folder,
+        _precision(config.mixed_precision),
+    ):
         fitting = time.perf_counter()
         settle(config, folder)
         model, history = train_model(config, choices, data, folder)
@@ -113,15 +118,13 @@ def _write(
         "skipped": [f"{path}: {reason}" for path, reason in data.skipped],
     }
     rate = history.stages[0]["learning_rate"]
-    concrete = config.model_copy(
-        update={
-            "image_size": choices.image_size,
-            "output": str(choices.output),
-            "learning_rate": rate,
-            "resume": False,  # the file describes the run, and must not ask for one that was interrupted
-        }
-    )
-    return write_run(folder, model, data, history, concrete, resolved, seconds)
+    return write_run(folder, model, data, history, as_run(config, choices, rate), resolved, seconds)
+
+
+def as_run(config: RunConfig, choices: Any, learning_rate: float | None) -> RunConfig:
+    """The settings as they were in the end; read again they neither ask for an interrupted run nor replace this one."""
+    found = {"image_size": choices.image_size, "output": str(choices.output), "learning_rate": learning_rate}
+    return config.model_copy(update={**found, "resume": False, "overwrite": False})
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from ..core.freezing import owners
+from ..core.numbers import number
 from ..core.registry import register
 from ..core.selection import Where, select
 from ..core.surgery import functional, own_trainable_variables
@@ -50,8 +51,8 @@ class AnchoredModel(keras.Model):
         self.anchored, self.strength, self.head_strength = list(anchored), strength, head_strength
         for position, (_, layer) in enumerate(owners(self)):
             held = position in self.anchored
-            for number, variable in enumerate(own_trainable_variables(layer)):
-                start = self._start_of(variable, f"start_{position}_{number}") if held else None
+            for place, variable in enumerate(own_trainable_variables(layer)):
+                start = self._start_of(variable, f"start_{position}_{place}") if held else None
                 variable.regularizer = L2SP(strength if held else head_strength, start, variable.regularizer)
 
     def _start_of(self, variable: keras.Variable, name: str) -> keras.Variable:
@@ -96,9 +97,7 @@ def l2_sp(
         model = kt.tuning.l2_sp(model, "backbone", strength=0.1)
         kt.tuning.full(model, data)
     """
-    for word, value in (("strength", strength), ("head_strength", head_strength)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-            raise ValueError(f"`{word}` must be a number of at least 0. Received: {value!r}")
+    strength, head_strength = number("strength", strength, least=0.0), number("head_strength", head_strength, least=0.0)
     graph = functional(model)
     if graph is None:
         raise ValueError(
@@ -117,6 +116,6 @@ def l2_sp(
         graph.output,
         name=model.name,
         anchored=anchored,
-        strength=float(strength),
-        head_strength=float(head_strength),
+        strength=strength,
+        head_strength=head_strength,
     )

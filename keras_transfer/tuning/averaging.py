@@ -2,13 +2,13 @@
 
 import math
 import warnings
-from numbers import Real
 from typing import Any
 
 import keras
 from keras import ops
 
 from ..core.batch_norm import reestimate, training_batch_norms
+from ..core.numbers import count, number
 
 
 class WeightAveraging(keras.callbacks.Callback):
@@ -50,27 +50,17 @@ class WeightAveraging(keras.callbacks.Callback):
         batch_size: int = 32,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("start_epoch", start_epoch, 0),
-            ("anneal_epochs", anneal_epochs, 0),
-            ("every", every, 1),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"`{name}` must be a whole number of at least {least}. Received: {value!r}")
-        if learning_rate is not None and not (_number(learning_rate) and 0 < learning_rate < math.inf):
-            raise ValueError(
-                f"`learning_rate` must be a number above 0, or None to leave it. Received: {learning_rate!r}"
-            )
+        self.start_epoch = count("start_epoch", start_epoch, least=0)
+        self.anneal_epochs, self.every = count("anneal_epochs", anneal_epochs, least=0), count("every", every)
+        self.learning_rate = None if learning_rate is None else number("learning_rate", learning_rate, above=0.0)
+        self.ema = None if ema is None else number("ema", ema, above=0.0, below=1.0)
         if anneal_epochs and learning_rate is None:
             raise ValueError(
                 f"`anneal_epochs` needs the `learning_rate` to come to. Received: {anneal_epochs!r} without one"
             )
-        if ema is not None and not (_number(ema) and 0 < ema < 1):
-            raise ValueError(f"`ema` must be a share in (0, 1), such as 0.999. Received: {ema!r}")
         if ema is not None and every != 1:
             raise ValueError(f"`every` counts epochs of SWA; an `ema` averages every step. Received: every={every!r}")
-        self.start_epoch, self.learning_rate, self.anneal_epochs = start_epoch, learning_rate, anneal_epochs
-        self.ema, self.every, self.data, self.batch_size = ema, every, data, batch_size
+        self.data, self.batch_size = data, batch_size
         self.async_safe = ema is None  # then nothing is done after a batch
         self.count = 0
         self._averages: dict[int, tuple[keras.Variable, Any]] = {}
@@ -169,7 +159,3 @@ class WeightAveraging(keras.callbacks.Callback):
 def _copy(variable: keras.Variable) -> Any:
     """The value in float32 as a tensor of its own: on JAX a step reuses the memory of the weights."""
     return ops.copy(ops.cast(variable, "float32"))
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

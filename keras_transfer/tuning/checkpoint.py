@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from ..core.files import temporary_sibling
+from ..core.freezing import frozen_variables
 
 FORMAT = 1
 STATE = "state.npz"
@@ -25,6 +26,7 @@ class Checkpoint:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._start: list[np.ndarray] = []
+        self._still: set[int] = set()  # what cannot move in this stage need not be looked at
 
     @property
     def exists(self) -> bool:
@@ -34,7 +36,7 @@ class Checkpoint:
     def start_stage(self, model: keras.Model, meta: dict[str, Any]) -> None:
         """Store all variables as they are when a stage starts; `meta` as in `save`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._start = _values(model.variables)
+        self._start, self._still = _values(model.variables), frozen_variables(model)
         name = _start_name(meta["stage"])
         _write(self.folder / name, {f"v{index}": value for index, value in enumerate(self._start)})
         self.save(model, None, meta, None)
@@ -44,16 +46,18 @@ class Checkpoint:
 
     def save(self, model: keras.Model, optimizer: Any, meta: dict[str, Any], best: Sequence[np.ndarray] | None) -> None:
         """Store the state after an epoch: what moved since the start of the stage, the optimizer, the best weights."""
-        arrays = {f"v{index}": value for index, value in self._moved(_values(model.variables))}
+        pairs = enumerate(zip(model.variables, self._start, strict=True))
+        moving = ((index, value(one), old) for index, (one, old) in pairs if id(one) not in self._still)
+        arrays = {f"v{index}": new for index, new, old in moving if not _equal(old, new)}
         if best is not None:
-            start = _values(model.weights) if not self._start else self._weights_of(model, self._start)
-            arrays |= {
-                f"b{i}": new for i, (old, new) in enumerate(zip(start, best, strict=True)) if not _equal(old, new)
-            }
+            start = self._weights_of(model, self._start)
+            parts = enumerate(zip(model.weights, start, map(plain, best), strict=True))
+            may_differ = ((index, old, new) for index, (one, old, new) in parts if id(one) not in self._still)
+            arrays |= {f"b{index}": new for index, old, new in may_differ if not _equal(old, new)}
         if optimizer is not None:
             arrays |= {f"o{index}": value for index, value in enumerate(_values(optimizer.variables))}
         meta = {"format": FORMAT, **meta}
-        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+        arrays["meta"] = np.frombuffer(json.dumps(meta, default=_python).encode(), dtype=np.uint8)
         _write(self.folder / STATE, arrays)
 
     def read(self) -> dict[str, Any]:
@@ -79,7 +83,7 @@ class Checkpoint:
                 f"The interrupted training was of another model. Received: {len(variables)} variables, "
                 f"stored are {len(values)} in {str(self.folder)!r}"
             )
-        self._start = values
+        self._start, self._still = values, frozen_variables(model)
         _assign(variables, values)
 
     def restore(self, model: keras.Model, optimizer: Any) -> None:
@@ -88,17 +92,19 @@ class Checkpoint:
             for index, variable in enumerate(model.variables):
                 if f"v{index}" in stored:
                     variable.assign(stored[f"v{index}"])
-            _assign(optimizer.variables, [stored[f"o{index}"] for index in range(len(optimizer.variables))])
+            kept = [stored[name] for name in (f"o{index}" for index in range(len(stored.files))) if name in stored]
+            if [one.shape for one in kept] != [tuple(one.shape) for one in optimizer.variables]:
+                raise ValueError(
+                    "The interrupted training had another optimizer, so it cannot go on. "
+                    f"Received: {type(optimizer).__name__} with {len(optimizer.variables)} variables, stored are {len(kept)}"
+                )
+            _assign(optimizer.variables, kept)
 
     def best(self, model: keras.Model) -> list[np.ndarray]:
         """The weights that were kept, as `model.get_weights()` gives them."""
         start = self._weights_of(model, self._start)
         with np.load(self.folder / STATE, allow_pickle=False) as stored:
             return [stored.get(f"b{index}", value) for index, value in enumerate(start)]
-
-    def _moved(self, values: list[np.ndarray]) -> list[tuple[int, np.ndarray]]:
-        pairs = enumerate(zip(self._start, values, strict=True))
-        return [(index, new) for index, (old, new) in pairs if not _equal(old, new)]
 
     @staticmethod
     def _weights_of(model: keras.Model, values: list[np.ndarray]) -> list[np.ndarray]:
@@ -111,7 +117,22 @@ def _start_name(stage: int) -> str:
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    return [np.array(variable.numpy()) for variable in variables]
+    return [value(variable) for variable in variables]
+
+
+def value(variable: keras.Variable) -> np.ndarray:
+    """A copy of the value, in a type that a file can hold."""
+    return np.array(plain(variable.numpy()))
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """bfloat16 and float8 as float32, which holds every number of them; NumPy's files do not know those types."""
+    return array if array.dtype.isbuiltin == 1 else array.astype("float32")
+
+
+def _python(thing: Any) -> Any:
+    """What a callback wrote in the logs, as JSON has it."""
+    return thing.tolist() if hasattr(thing, "tolist") else repr(thing)
 
 
 def _assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:

@@ -15,21 +15,40 @@ def loss_for(model: keras.Model, x: Any, y: Any = None) -> keras.losses.Loss:
     return classification_loss(model, _one_hot(x, y))
 
 
-def check_classes(data: Any) -> None:
-    """Labels that are there as an array must hold two classes: with one there is nothing to learn."""
-    labels = data.arrays[1] if isinstance(data, ArraySource) else getattr(data, "labels", None)
-    if labels is None:
+def check_labels(model: keras.Model, data: Any, validation: Any) -> None:
+    """Labels that are there as arrays must fit the outputs and each other, and hold two classes."""
+    train, held_out = _labels(data), _labels(validation)
+    if train is None:
         return
-    labels = np.asarray(labels)
-    rows = labels.reshape(len(labels), -1)
-    if rows.shape[1] == 1 and np.issubdtype(rows.dtype, np.integer) and len(rows) > 1 and (rows == rows[0]).all():
-        raise ValueError(f"The labels must hold at least two classes. Received: {rows[0].item()!r} in every sample")
+    outputs = model.output_shape[-1]
+    for name, labels in (("The labels", train), ("The labels of the validation data", held_out)):
+        if labels is None:
+            continue
+        one_hot = labels.ndim == 2 and labels.shape[1] != 1
+        if one_hot != (train.ndim == 2 and train.shape[1] != 1):
+            raise ValueError(f"{name} must be of the kind of those to train on. Received: shape {labels.shape}")
+        if one_hot and labels.shape[1] != outputs:
+            raise ValueError(
+                f"{name} must have a column for each of {outputs} outputs. Received: {labels.shape[1]} columns"
+            )
+        if not one_hot and not (labels.min() >= 0 and labels.max() < outputs):
+            raise ValueError(
+                f"{name} must be 0 to {outputs - 1}, the model's outputs. Received: {labels.min()} to {labels.max()}"
+            )
+    classes = train.argmax(-1) if train.ndim == 2 and train.shape[1] != 1 else train.ravel()
+    if len(classes) > 1 and (classes == classes[0]).all():
+        raise ValueError(f"The labels must hold at least two classes. Received: class {classes[0]} in every sample")
+
+
+def _labels(data: Any) -> np.ndarray | None:
+    labels = data.arrays[1] if isinstance(data, ArraySource) else getattr(data, "labels", None)
+    return None if labels is None or isinstance(labels, str) else np.asarray(labels)
 
 
 def check_validation(data: Any) -> None:
     """Validation data that is given must hold a sample; an empty set would choose the epoch by nothing."""
     if isinstance(data, (tuple, list)):
-        empty = len(data) > 0 and hasattr(data[0], "__len__") and len(data[0]) == 0
+        empty = len(data) == 0 or (hasattr(data[0], "__len__") and len(data[0]) == 0)
     elif hasattr(data, "cardinality"):
         empty = int(data.cardinality()) == 0
     elif isinstance(data, keras.utils.PyDataset):

@@ -1,14 +1,15 @@
 """Find a learning rate by one short sweep from low to high, after which the model is exactly as it was."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import keras
 
+from ..core.devices import scope
 from ..core.feeding import Feed, coerce, plain_feed
+from ..core.numbers import count
 from ..core.progress import progress
-from ..core.rate_schedule import count
 from ..core.surgery import functional
 from .constant_rate import batches_a_step, constant_twin
 from .labels import loss_for
@@ -55,12 +56,7 @@ def lr_find(
         kt.tuning.full(model, data, learning_rate=rates.valley)
     """
     finder = LearningRateFinder(low, high, steps, stop_factor=stop_factor, smoothing=smoothing)
-    if not model.built:
-        raise ValueError(
-            f"The model must be built (call it once, or give it an input shape) first. Received: model {model.name!r}"
-        )
-    if not model.trainable_weights:
-        raise ValueError("At least one layer must train; unfreeze the head first. Received: a frozen model")
+    _check_trains(model)
     if hasattr(x, "splits"):
         batch_size = x.batch_size if batch_size is None else batch_size
         x = x.splits["train"]
@@ -69,19 +65,15 @@ def lr_find(
     _check_repeats(data)
     if optimizer is None:
         optimizer = model.optimizer if own else "adam"
-    with _scope(model):
+    with scope(model):
+        swept = model if own else _copy(model)
         twin = constant_twin(keras.optimizers.get(optimizer), finder.low)
-        if own:
-            swept = model
-        else:
-            swept = _copy(model)
+        if not own:
             swept.compile(twin, loss=loss_for(model, x, y) if loss is None else loss)
     bar: Any = progress(range(finder.steps), total=finder.steps, text="Trying learning rates", show=show_progress)
     with _borrowed(model, twin) if own else nullcontext(), closing(bar):
         try:
-            epochs = (
-                finder.steps * batches_a_step(twin) * swept.steps_per_execution
-            )  # enough where an epoch is one batch
+            epochs = finder.steps * batches_a_step(twin) * swept.steps_per_execution  # enough, be an epoch one batch
             swept.fit(data, epochs=epochs, shuffle=False, verbose=0, callbacks=[finder, _Bar(bar)])
         finally:
             finder.restore()
@@ -99,6 +91,15 @@ class _Bar(keras.callbacks.Callback):
         next(self._bar, None)
 
 
+def _check_trains(model: keras.Model) -> None:
+    if not model.built:
+        raise ValueError(
+            f"The model must be built (call it once, or give it an input shape) first. Received: model {model.name!r}"
+        )
+    if not model.trainable_weights:
+        raise ValueError("At least one layer must train; unfreeze the head first. Received: a frozen model")
+
+
 def _check_repeats(data: Any) -> None:
     """Data must be there, and there again in the next epoch."""
     if hasattr(data, "__next__"):
@@ -109,12 +110,6 @@ def _check_repeats(data: Any) -> None:
         empty = hasattr(data, "cardinality") and int(data.cardinality()) == 0
     if empty or data is None:
         raise ValueError("The data must hold at least one batch. Received: an empty data set")
-
-
-def _scope(model: keras.Model) -> AbstractContextManager[Any]:
-    """Where new variables must be made that go with the model's: under its devices, which only TensorFlow has."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return nullcontext() if strategy is None else strategy.scope()
 
 
 def _copy(model: keras.Model) -> keras.Model:

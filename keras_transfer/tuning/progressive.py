@@ -1,12 +1,13 @@
 """Unfreeze layers in the course of a user's own `fit`, without losing the optimizer."""
 
 import math
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import keras
 
 from ..core.freezing import unfreeze
+from ..core.numbers import number
 from ..core.selection import Where, named_layers, select
 from ..core.surgery import own_trainable_variables
 from ..core.training import cover, refuse_impossible, retrace, runs
@@ -50,8 +51,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if not plan:
             raise ValueError("`plan` must name at least one epoch, for example {3: 'top:2'}. Received: {}")
         for rate in self.learning_rate.values():
-            if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < math.inf:
-                raise ValueError(f"Each rate of `learning_rate` must be a number above 0. Received: {rate!r}")
+            number("learning_rate", rate, above=0.0)
 
     def on_train_begin(self, logs: Any = None) -> None:
         if not runs(self.model):

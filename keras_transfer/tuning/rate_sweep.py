@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..core.rate_schedule import count, number
+from ..core.numbers import count, number
 from .constant_rate import batches_a_step, check_constant
 from .learning_rates import LearningRates, smooth
 

@@ -1,6 +1,7 @@
 """Fine-tuning in one call: the head, then the top blocks, then everything, each at a lower rate than the one before."""
 
 import math
+from numbers import Real
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from .stages import fit_stages
 
 HEAD_RATE = 1e-3
 EPOCHS = HEAD_EPOCHS = 10
+CHOICES = ("schedule", "layer_decay", "batch_norm", "optimizer")
 
 
 def recipe(
@@ -25,12 +27,12 @@ def recipe(
 ) -> list[Stage]:
     """The stages of `fine_tune`, to look at or to change: head, top third of the blocks, all; rates 1, 1/10, 1/100.
 
-    `choices` go to the stages behind the head: schedule, layer_decay, batch_norm, optimizer.
+    `choices` go to the stages behind the head: `schedule`, `layer_decay`, `batch_norm`, `optimizer`.
 
     Example: `kt.tuning.fit_stages(model, kt.tuning.recipe(model, epochs=5)[:2], data)`
     """
     rate = HEAD_RATE if learning_rate is None else learning_rate
-    if not isinstance(rate, (int, float)):
+    if not isinstance(rate, Real):
         raise TypeError(
             "`learning_rate` must be the head's rate, a number; for schedules make the stages yourself "
             f"(kt.tuning.fit_stages). Received: {type(rate).__name__}"
@@ -62,14 +64,16 @@ def fine_tune(
     `head_epochs`, then at a tenth and at a hundredth of it for `epochs` each; what a stage leaves frozen runs once, and
     a BatchNorm that came frozen stays in inference mode.
 
-    x, y and `fit_kwargs` are those of `fit_stages`. Returns the joined History, with `stages` and `best_epoch`.
+    x, y and `fit_kwargs` are those of `fit_stages`, and the choices of `recipe`. Returns the joined History, with
+    `stages` and `best_epoch`.
 
     Example:
         model = kt.build_classifier("mobilenet_v2", len(data.class_names))
         history = kt.fine_tune(model, data, epochs=10, head_epochs=5)
     """
     _pretrained(model)
-    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate)
+    choices = {name: fit_kwargs.pop(name) for name in CHOICES if name in fit_kwargs}
+    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate, **choices)
     return fit_stages(model, stages, x, y, validation_data=validation_data, **fit_kwargs)
 
 
@@ -91,7 +95,8 @@ def partial(
     the general ones. Arguments and result as in `fine_tune`.
     """
     _pretrained(model)
-    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate)[:2]
+    choices = {name: fit_kwargs.pop(name) for name in CHOICES if name in fit_kwargs}
+    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate, **choices)[:2]
     return fit_stages(model, stages, x, y, validation_data=validation_data, **fit_kwargs)
 
 

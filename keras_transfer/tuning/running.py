@@ -9,16 +9,17 @@ from typing import Any
 
 import keras
 
-from ..core.batch_norm import reestimate
+from ..core.batch_norm import reestimate, training_batch_norms
 from ..core.devices import scope
 from ..core.feeding import coerce, steps_per_epoch
 from ..core.fitting import fit
-from ..core.freezing import owners
 from ..core.watching import StageCallbacks
+from .averaging import WeightAveraging
+from .checking import check_stages, settings_of
 from .checkpoint import Checkpoint
 from .history import JoinedHistory
-from .keeper import Keeper
-from .labels import check_classes, check_validation, loss_for
+from .keeper import DivergedError, Keeper
+from .labels import check_labels, check_validation, loss_for
 from .stage import Stage, optimizer_for, prepare
 
 
@@ -57,15 +58,18 @@ def run_stages(
     if hasattr(validation_data, "splits"):
         validation_data = validation_data.splits["validation"]
     check_validation(validation_data)
-    loss = loss_for(model, x, y) if loss is None else loss
     data = coerce(x, y, sample_weight)
-    check_classes(data)
+    if loss is None:
+        loss = loss_for(model, x, y)
+        check_labels(model, data, coerce(validation_data))
     keeper = Keeper(keep if validation_data is not None else "last", patience)
     run = _Run(model, stages, data, keeper, Checkpoint(checkpoint) if checkpoint is not None else None)
+    settings |= {"loss": loss, "validation_data": validation_data}
     with scope(model):
+        run.check(callbacks, settings)
         if resume:
             run.take_up()
-        return run.go(callbacks, loss=loss, validation_data=validation_data, **settings)
+        return run.go(callbacks, settings)
 
 
 class _Run:
@@ -80,17 +84,30 @@ class _Run:
         self.number = self.done = 0
         self.resumed = False
         self._clock = 0.0
-        norms = [one for one in owners(model) if isinstance(one.layer, keras.layers.BatchNormalization)]
-        self.fresh = [one.layer for one in norms if one.layer.trainable_weights]
+        self._settings: dict[str, Any] = {}
+        self.fresh = training_batch_norms(model)
+
+    def check(self, callbacks: list[keras.callbacks.Callback], settings: dict[str, Any]) -> None:
+        """Find what is wrong with a later stage, and note what the training is, before the first step."""
+        normalises = check_stages(self.model, self.stages, self.data, self.fresh, self._steps(settings))
+        for one in callbacks:
+            if normalises and isinstance(one, WeightAveraging) and one.data is None:
+                one.data, one.batch_size = self.data, settings.get("batch_size", 32)
+        kept = {"keep": self.keeper.keep, "patience": self.keeper.patience}
+        self._settings = kept | settings_of(self.stages, self.data, settings)
+
+    def _steps(self, settings: dict[str, Any]) -> int | None:
+        return settings.get("steps_per_epoch") or steps_per_epoch(self.data, settings.get("batch_size", 32))
 
     def take_up(self) -> None:
         """Go on from the checkpoint."""
         assert self.checkpoint is not None
         meta = self.checkpoint.read()
-        for key, here in (("stages", self._plan()), ("data", getattr(self.data, "fingerprint", None))):
-            if meta[key] != here:
+        for key in {**meta["settings"], **self._settings}:
+            here, there = self._settings.get(key), meta["settings"].get(key)
+            if here != there:
                 raise ValueError(
-                    f"The interrupted training had other {key}, so it cannot go on. Received: {here}, not {meta[key]}"
+                    f"An interrupted training goes on with what it had; this one had other {key}: {there}. Received: {here}"
                 )
         self.number, self.done, self.resumed = meta["stage"], meta["done"], True
         self.history.epoch, self.history.history = meta["epoch"], meta["curves"]
@@ -98,7 +115,8 @@ class _Run:
         for name, value in meta["keeper"].items():
             setattr(self.keeper, name, tuple(value) if isinstance(value, list) else value)
 
-    def go(self, callbacks: list[keras.callbacks.Callback], **settings: Any) -> JoinedHistory:
+    def go(self, callbacks: list[keras.callbacks.Callback], settings: dict[str, Any]) -> JoinedHistory:
+        """Run the stages that are left."""
         self.keeper.set_model(self.model)
         self.history.set_model(self.model)
         first = True
@@ -107,7 +125,6 @@ class _Run:
             if watched.stopped:
                 break
             self.number, self.done, self.resumed, first = self.number + 1, 0, False, False
-        self.history.best_epoch = self.keeper.best_epoch
         return self.history
 
     def _stage(
@@ -118,9 +135,7 @@ class _Run:
         if self.resumed and self.checkpoint is not None:
             self.checkpoint.restore_start(self.model)
             self.keeper.weights = self.checkpoint.best(self.model)
-        batch_size = settings.get("batch_size", 32)
-        steps = settings.get("steps_per_epoch") or steps_per_epoch(self.data, batch_size)
-        optimizer = optimizer_for(stage, self.model, steps)
+        optimizer = optimizer_for(stage, self.model, self._steps(settings))
         self._start(stage, before, settings.get("verbose", "auto"))
         watchers = [*callbacks, self.keeper, self.history]
         if self.checkpoint is not None:
@@ -146,26 +161,33 @@ class _Run:
                 watched_by=watched_by,
                 **settings,
             )
-        if stage.batch_norm == "reestimate":
-            reestimate(self.model, self.data, batch_size=batch_size)
+            self._settle(stage, before, settings)
         self._count(before)
         return lists[0]
 
+    def _settle(self, stage: Stage, before: int, settings: dict[str, Any]) -> None:
+        """After a stage: whether the kept weights are the model's, and their statistics, where the stage is to renew them."""
+        best = self.keeper.best_epoch
+        self.history.best_epoch = best if self.keeper.diverged is None and self.keeper.in_place else None
+        of_this_stage = best is None or best >= before
+        if stage.batch_norm == "reestimate" and of_this_stage and self.keeper.diverged is None:
+            reestimate(self.model, self.data, batch_size=settings.get("batch_size", 32))
+            if self.history.best_epoch is not None or best is None:
+                self.keeper.keep_now(self.keeper.kept_epoch)
+
     @contextmanager
     def _guarded(self, stage: Stage) -> Iterator[None]:
-        """Ctrl-C and a loss that is no number leave the kept weights in the model, and one sentence."""
+        """What breaks a stage leaves the kept weights in the model; Ctrl-C and a loss that is no number say one sentence."""
         try:
             yield
-        except KeyboardInterrupt:
+        except BaseException as error:
             self.keeper.restore(broken=True)
-            print(f"\nInterrupted in stage {stage.name!r}; {self._what_is_left()}", file=sys.stderr)
+            if isinstance(error, KeyboardInterrupt):
+                print(f"\nInterrupted in stage {stage.name!r}; {self._what_is_left()}", file=sys.stderr)
             raise
         if self.keeper.diverged is not None:
             self.keeper.restore(broken=True)
-            raise FloatingPointError(
-                f"The loss is no number in epoch {self.keeper.diverged + 1} (stage {stage.name!r}); "
-                f"choose a lower learning rate; {self._what_is_left()}"
-            )
+            raise DivergedError(self.keeper.diverged + 1, stage.name, self.keeper.kept_epoch, self._what_is_left())
 
     def _count(self, before: int) -> None:
         now = time.perf_counter()
@@ -176,11 +198,10 @@ class _Run:
     def _start(self, stage: Stage, before: int, verbose: Any) -> None:
         """Note that a stage begins (or goes on), and say so where there are several."""
         self._clock = time.perf_counter()
+        self.keeper.begin_stage(self.resumed)
         if not self.resumed:
-            self.keeper.new_stage()
-            rate = float(stage.learning_rate) if isinstance(stage.learning_rate, (int, float)) else None
             trains = sum(v.size for v in map(keras.ops.convert_to_numpy, self.model.trainable_weights))
-            told = {"name": stage.name, "first_epoch": before, "learning_rate": rate, "schedule": stage.schedule}
+            told = {"name": stage.name, "first_epoch": before, "learning_rate": stage.rate, "schedule": stage.schedule}
             self.history.stages.append({**told, "trainable": int(trains), "epochs": 0, "seconds": 0.0})
             if self.checkpoint is not None:
                 self.checkpoint.start_stage(self.model, self._meta())
@@ -208,16 +229,12 @@ class _Run:
         return {
             "stage": self.number,
             "done": self.done,
-            "stages": self._plan(),
-            "data": getattr(self.data, "fingerprint", None),
+            "settings": self._settings,
             "epoch": self.history.epoch,
             "curves": self.history.history,
             "history": self.history.stages,
             "keeper": {name: getattr(self.keeper, name) for name in names},
         }
-
-    def _plan(self) -> list[list[Any]]:
-        return [[stage.name, stage.epochs] for stage in self.stages]
 
     def _what_is_left(self) -> str:
         kept = self.keeper.kept_epoch

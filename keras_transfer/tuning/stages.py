@@ -1,11 +1,16 @@
 """Staged training: stage after stage in one call; one history, the best epoch of all stages kept."""
 
+import inspect
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from ..core.feeding import check_batch_size
+from ..core.fitting import fit
+from ..core.messages import nearest
 from .running import run_stages
 from .stage import Stage
 
@@ -40,35 +45,56 @@ def fit_stages(
     `EarlyStopping` ends its stage. A loss that is no number raises `FloatingPointError`, Ctrl-C `KeyboardInterrupt`;
     both leave the best weights in the model and say so. `checkpoint` is a folder that holds after every epoch what
     `resume=True` goes on from: weights, optimizer, random states, stage, best value (not the state of your own
-    callbacks, nor the order of a `tf.data` that shuffles).
+    callbacks, nor the order of data that shuffles itself). A `WeightAveraging` without data gets this one's.
 
-    Returns the joined History: `best_epoch` from 0 (None where the last is kept) and `stages`, a dict for each stage
-    that ran, with its `first_epoch`. Afterwards the whole model is compiled and `evaluate` works.
+    Returns the joined History: `stages`, a dict for each stage that ran with its `first_epoch`, and `best_epoch` from 0,
+    None where the last is kept or a callback put other weights in at the end (averages, its own best). Afterwards the
+    whole model is compiled and `evaluate` works.
 
     Example:
         stages = [Stage("head", "head", 5, 1e-3), Stage("all", None, 10, 1e-5)]
         history = kt.tuning.fit_stages(model, stages, data)
     """
-    if keep not in ("best", "last"):
-        raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
-    if patience < 1:
-        raise ValueError(f"`patience` must be at least 1 epoch. Received: {patience!r}")
-    stages = list(stages)
-    if not stages or not all(isinstance(stage, Stage) for stage in stages):
-        raise ValueError(f"`stages` must be a list of at least one `Stage`. Received: {stages!r}")
-    if resume and checkpoint is None:
-        raise ValueError("`resume` needs the `checkpoint` folder to go on from. Received: checkpoint=None")
+    _check(stages, keep, patience, checkpoint, resume, settings)
+    callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or ())
     return run_stages(
         model,
-        stages,
+        list(stages),
         x,
         y,
         validation_data=validation_data,
         keep=keep,
         patience=patience,
         loss=loss,
-        callbacks=list(callbacks or ()),
+        callbacks=callbacks,
         checkpoint=checkpoint,
         resume=resume,
         **settings,
     )
+
+
+OF_A_STAGE = ("epochs", "optimizer", "learning_rate", "schedule", "layer_decay", "batch_norm")
+OURS = ("before", "done", "planned", "on_ready", "watched_by", "initial_epoch", "validation_split", "x", "y", "self")
+
+
+def _check(stages: Any, keep: str, patience: int, checkpoint: Any, resume: bool, settings: dict[str, Any]) -> None:
+    if keep not in ("best", "last"):
+        raise ValueError(f"`keep` must be 'best' or 'last'. Received: {keep!r}")
+    if isinstance(patience, bool) or not isinstance(patience, Integral) or patience < 1:
+        raise ValueError(f"`patience` must be at least 1 epoch, a whole number. Received: {patience!r}")
+    if not isinstance(stages, (list, tuple)) or not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"`stages` must be a list of at least one `Stage`. Received: {stages!r}")
+    if resume and checkpoint is None:
+        raise ValueError("`resume` needs the `checkpoint` folder to go on from. Received: checkpoint=None")
+    if checkpoint is not None and Path(checkpoint).is_file():
+        raise ValueError(f"`checkpoint` must be a folder. Received: the file {str(checkpoint)!r}")
+    check_batch_size(settings.get("batch_size", 32))
+    known = {*inspect.signature(fit).parameters, *inspect.signature(keras.Model.fit).parameters, "sample_weight"}
+    known -= {"fit_kwargs", "model", *OF_A_STAGE, *OURS}
+    for name in settings:
+        if name in OF_A_STAGE:
+            raise TypeError(
+                f"`{name}` is said of each Stage: Stage(..., {name}=...). Received: {name}={settings[name]!r}"
+            )
+        if name not in known:
+            raise TypeError(f"Unknown setting. {nearest(name, known)} Received: {name}={settings[name]!r}")

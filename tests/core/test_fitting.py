@@ -9,6 +9,9 @@ from keras_transfer.core import activations as cache
 from keras_transfer.core.fitting import fit
 from keras_transfer.core.freezing import freeze, unfreeze
 from keras_transfer.core.outputs import classification_loss
+from keras_transfer.core.prefix import cut
+from keras_transfer.core.source import ArraySource
+from keras_transfer.tuning import Stage, fit_stages
 
 
 def run(model, *data, epochs=4, alive="head", verbose=0, batch_size=8, **settings):
@@ -118,6 +121,44 @@ def test_views_stand_in_for_augmentation(small_model, pictures, prefix_runs):
     assert np.abs(features[1] - features[2]).max() > 1e-3
     plain = prefix_runs[0][0].cut.prefix(pictures[0], training=False)  # the first view is the picture as it is
     np.testing.assert_allclose(features[0], np.asarray(plain), atol=1e-5)
+
+
+def test_the_same_seeds_give_the_same_training_again_in_one_process(small_model, pictures, prefix_runs):
+    """The second training finds its views; what it draws afterwards, in the stage that is not cached, is the same too."""
+    stages = [Stage("head", "head", 3, 1e-2), Stage("all", None, 2, 1e-3)]
+    ends = []
+    for _ in range(2):
+        model = small_model(augmentation=True)
+        before = [np.array(one) for one in model.variables]
+        keras.utils.set_random_seed(5)
+        fit_stages(model, stages, *pictures, views=2, batch_size=16, keep="last", verbose=0)
+        ends.append([np.array(one) for one in model.variables])  # random states are among them
+        assert not any(np.array_equal(a, b) for a, b in zip(before, ends[-1], strict=True) if a.dtype == "uint32")
+    assert all(np.array_equal(a, b) for a, b in zip(ends[0], ends[1], strict=True))
+    assert len(prefix_runs) == 1
+
+
+def test_views_that_are_found_again_leave_the_random_state_as_if_drawn(small_model, pictures, prefix_runs):
+    def views(seed):
+        model = small_model(augmentation=True, seed=seed)
+        model.set_weights(small_model(augmentation=True).get_weights())
+        states = model.get_layer("augmentation").variables
+        runner = cache.Runner(cut(unfreeze(freeze(model), "head")))
+        found = cache.activations(runner, ArraySource(*pictures), 2, 0, show=False)
+        return found, [np.array(one) for one in states], runner
+
+    first, after, runner = views(seed=0)
+    again, found_again, _ = views(seed=0)
+    other, _, _ = views(seed=1)
+    assert again is first
+    assert len(after) == 2
+    assert all(np.array_equal(a, b) for a, b in zip(after, found_again, strict=True))
+    assert np.array_equal(first[0], other[0])
+    assert not np.array_equal(first[1], other[1])
+    on = cache.activations(runner, ArraySource(*pictures), 2, 0, show=False)  # the state has gone on: new pictures
+    assert not np.array_equal(first[1], on[1])
+    plain = [cache.activations(one, ArraySource(*pictures), 1, 0, show=False) for one in (runner, views(seed=1)[2])]
+    assert plain[0] is plain[1]  # nothing random in it
 
 
 def test_every_epoch_shows_one_view_of_each_sample_and_all_in_turn():

@@ -139,7 +139,12 @@ NAMES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - REFUSED))
+ALIKE = {"Adadelta", "Adagrad", "Adamax", "RMSprop"}  # slots like Adam's, and nothing else
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in sorted(set(NAMES) - REFUSED)]
+)
 def test_every_optimizer_of_keras_moves_as_one_of_each_rate_would(name):
     """The reference: an optimizer of the same class for each rate, stepped by hand."""
     make = getattr(OPTIMIZERS, name)
@@ -221,7 +226,10 @@ def one_optimizer_for_each_rate(policy):
     return values(fitted(OPTIMIZERS.MultiOptimizer(separate), policy=policy))
 
 
-@pytest.mark.parametrize(("policy", "jit"), [("float32", False), ("float32", True), ("mixed_float16", False)])
+@pytest.mark.parametrize(
+    ("policy", "jit"),
+    [("float32", False), pytest.param("float32", True, marks=pytest.mark.slow), ("mixed_float16", False)],
+)
 def test_a_fit_equals_that_of_one_optimizer_for_each_rate(policy, jit):
     """Keras' MultiOptimizer is the reference; under mixed_float16 both are inside a LossScaleOptimizer."""
     got = fitted(LayerwiseOptimizer(adamw(0.02), {"low": 0.1}), policy=policy, jit=jit)

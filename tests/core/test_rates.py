@@ -312,5 +312,6 @@ for a, b in zip(model.weights, again.weights):
 """
 
 
+@pytest.mark.slow
 def test_trains_on_jax_with_tensorflow_blocked(on_jax):
     assert on_jax(SCRIPT) == "done on JAX"

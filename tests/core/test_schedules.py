@@ -129,7 +129,7 @@ def test_a_fit_applies_the_rate_of_every_step():
     assert rates[-1] == pytest.approx(0.5e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_with_accumulation_the_optimizer_steps_have_the_rates_of_a_run_without(jit_compile):
     schedule = OneCycle(0.5, epochs=2, steps_per_epoch=12, accumulation=2)
     moved, rates, _ = applied(schedule, accumulation=2, batches=24, jit_compile=jit_compile)

@@ -41,7 +41,16 @@ def shapes(optimizer):
     return [(tuple(one.shape), one.dtype) for one in optimizer.variables]
 
 
-@pytest.mark.parametrize("name", [*KINDS, "LossScaleOptimizer", "MultiOptimizer"])
+FAST = {"Adafactor", "Muon", "Nadam", "SGD", "LossScaleOptimizer", "MultiOptimizer"}  # the others' state is Adam's kind
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST))
+        for name in [*KINDS, "LossScaleOptimizer", "MultiOptimizer"]
+    ],
+)
 def test_built_anew_it_is_as_if_built_once(name):
     """Every optimizer of Keras: the same object, with the state of one built over all, and it trains all."""
     model = build()

@@ -347,5 +347,6 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_anchoring_averaging_and_the_monitor_on_jax(on_jax):
     assert on_jax(JAX) == "done on JAX"

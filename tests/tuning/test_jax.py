@@ -4,6 +4,9 @@ SCRIPT = """
 import numpy as np
 import keras
 import keras_transfer as kt
+from keras_transfer.core.activations import Runner, activations
+from keras_transfer.core.prefix import cut
+from keras_transfer.core.source import ArraySource
 
 layers = keras.layers
 x = keras.Input((16, 16, 3))
@@ -27,6 +30,14 @@ after = [np.array(v) for v in model.get_layer("conv").weights + model.get_layer(
 assert all(np.array_equal(a, b) for a, b in zip(before, after))
 assert np.abs(head - seen[0]).max() > 0 and np.abs(seen[0] - seen[1]).max() > 0
 assert len(history.history["val_accuracy"]) == 3
+flip = model.layers[1]
+drawn = []
+for state in ([7, 0], [7, 0], [8, 0]):  # views are found again where the random state is the same, and leave the next one
+    flip.generator.state.assign(np.array(state, "uint32"))
+    found = activations(Runner(cut(model)), ArraySource(*pictures), 2, 0, show=False)
+    drawn.append((found, np.array(flip.generator.state.value).tolist()))
+assert drawn[1][0] is drawn[0][0] and drawn[1][1] == drawn[0][1] != [7, 0]
+assert drawn[2][0] is not drawn[0][0] and not np.array_equal(drawn[2][0][1], drawn[0][0][1])
 uncached = kt.tuning.full(model, *pictures, epochs=1, batch_size=8, verbose=0)
 assert np.isfinite(uncached.history["loss"][0])
 """

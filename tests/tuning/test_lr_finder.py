@@ -195,8 +195,8 @@ def test_every_kind_of_data_gives_the_same_sweep(pictures):
     [
         lambda: keras.optimizers.SGD(OneCycle(0.1, 100)),
         lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(OneCycle(0.1, 100))),
-        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
-        lambda: LayerwiseOptimizer(keras.optimizers.SGD(0.1), {"dense": 1.0}),
+        pytest.param(lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)), marks=pytest.mark.slow),
+        pytest.param(lambda: LayerwiseOptimizer(keras.optimizers.SGD(0.1), {"dense": 1.0}), marks=pytest.mark.slow),
         lambda: LayerwiseOptimizer(keras.optimizers.SGD(OneCycle(0.1, 100)), {"dense": 1.0}),
         lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
     ],
@@ -463,6 +463,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_it_runs_on_jax(on_jax):
     assert on_jax(JAX) == "done on JAX"
 

@@ -135,7 +135,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = {"plain", "weight decay", "moving average", "compiled", "bfloat16"}  # the others hold what these do
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES])
 def test_a_fit_equals_the_same_by_hand(case):
     """Weights, moments, accumulators, averages and iterations; in the three stages low, mid and head begin to train."""
     settings = dict(CASES[case])
@@ -391,7 +394,7 @@ def test_rates_by_epoch_need_one_plain_rate(optimizer):
         train(build(), optimizer(), {1: "low"}, learning_rate={1: 0.1})
 
 
-@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize("names", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_block_has_its_own_rate_from_the_moment_it_is_unfrozen(names):
     """SGD at 0.1 with low at a tenth of it is, weight by weight, the step by hand at 0.01; the head keeps 0.1."""
     model, twin = build(), build()
@@ -454,6 +457,7 @@ check_frozen(ProgressiveUnfreezing, AdamW(0.01, weight_decay=0.1, gradient_accum
 """
 
 
+@pytest.mark.slow
 def test_on_jax(on_jax):
     """There `fit` hands the state over in tuples, which must be those of what trains; decay and averages as above."""
     functions = "\n\n".join(inspect.getsource(one) for one in (by_numpy, check_by_numpy, check_frozen, check_kernel))

@@ -1,6 +1,7 @@
 """An interrupted staged training goes on exactly: weights, optimizer, random states, stage, best value."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -68,7 +69,10 @@ def uninterrupted(tmp_path_factory, pictures):
     }
 
 
-@pytest.mark.parametrize(("epoch", "keep"), [(1, "best"), (7, "best"), (5, "last")])
+@pytest.mark.parametrize(
+    ("epoch", "keep"),
+    [(7, "best"), pytest.param(1, "best", marks=pytest.mark.slow), pytest.param(5, "last", marks=pytest.mark.slow)],
+)
 def test_it_goes_on_exactly(tmp_path, pictures, uninterrupted, epoch, keep):
     whole, told, _ = uninterrupted[keep]
     with pytest.raises(KeyboardInterrupt):
@@ -131,12 +135,18 @@ def test_what_cannot_go_on_is_refused(tmp_path, pictures):
         train(tmp_path / "cut", pictures, callbacks=[Power(1, 2)])
     with pytest.raises(ValueError, match="other stages"):
         train(tmp_path / "cut", pictures, resume=True, stages=STAGES[:2])
+    with pytest.raises(ValueError, match="other seed"):
+        train(tmp_path / "cut", pictures, resume=True, seed=7)
+    hotter = [replace(STAGES[0], learning_rate=1.0), *STAGES[1:]]
+    with pytest.raises(ValueError, match="other stages"):
+        train(tmp_path / "cut", pictures, resume=True, stages=hotter)
     x, y = pictures
     with pytest.raises(ValueError, match="other data"):
         train(tmp_path / "cut", (x + 1, y), resume=True)
     model = build_classifier(keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(2, 3)]), 3)
+    settings = {"validation_data": pictures, "views": 2, "batch_size": 8, "verbose": 0}
     with pytest.raises(ValueError, match="another model"):
-        fit_stages(model, STAGES, *pictures, checkpoint=tmp_path / "cut", resume=True, verbose=0)
+        fit_stages(model, STAGES, *pictures, checkpoint=tmp_path / "cut", resume=True, **settings)
     (tmp_path / "cut" / "state.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match="state of an interrupted training"):
         train(tmp_path / "cut", pictures, resume=True)

@@ -9,7 +9,7 @@ from keras_transfer.backbones import build_classifier
 from keras_transfer.core import activations
 from keras_transfer.core.freezing import freeze, unfreeze
 from keras_transfer.core.surgery import own_variables, walk
-from keras_transfer.tuning import Stage, fine_tune, fit_stages, full, partial, recipe
+from keras_transfer.tuning import Stage, WeightAveraging, fine_tune, fit_stages, full, partial, recipe
 
 HEAD, TOP, ALL = Stage("head", "head", 2, 1e-2), Stage("top", ["head", "top:1"], 2, 1e-3), Stage("all", None, 2, 1e-4)
 
@@ -79,7 +79,7 @@ def test_each_stage_moves_its_layers_and_no_other(pictures):
     assert look.moved(4, 5) == {"logits", "conv1", "conv2", "conv3"}
 
 
-@pytest.mark.parametrize("policy", ["train", "reestimate"])
+@pytest.mark.parametrize("policy", ["train", pytest.param("reestimate", marks=pytest.mark.slow)])
 def test_batch_norm_trains_where_the_stage_says_so(pictures, policy):
     look = Snapshots()
     model = classifier()
@@ -118,6 +118,7 @@ def test_staged_on_cached_activations_is_staged_without(pictures):
     assert difference(*models) < 1e-5
 
 
+@pytest.mark.slow
 def test_agrees_with_keras_stage_by_stage(pictures):
     """Number: the same three fits written with plain Keras."""
     ours, plain = classifier(), classifier()
@@ -229,7 +230,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_weights(pictures):
     assert bias(model) == 1.0
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("best", 1.0), ("last", 2.0)])
+@pytest.mark.parametrize(("keep", "kept"), [("best", 1.0), pytest.param("last", 2.0, marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_the_kept_weights_and_one_sentence(pictures, capsys, keep, kept):
     class CtrlC(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -261,6 +262,7 @@ def test_a_schedule_runs_over_the_stage(pictures):
     assert rates[-1] < 1e-4
 
 
+@pytest.mark.slow
 def test_rates_fall_towards_the_input(pictures):
     look = Snapshots()
     sgd = {"optimizer": keras.optimizers.SGD, "learning_rate": 1e-3}
@@ -333,6 +335,13 @@ def test_a_wrong_stage_is_refused(settings, message):
         ({"stages": [Stage("x", schedule="one_cycel")]}, "one_cycle"),
         ({"keep": "first"}, "'best' or 'last'"),
         ({"patience": 0}, "at least 1 epoch"),
+        ({"patience": 2.5}, "a whole number"),
+        ({"batch_size": 0}, "`batch_size` must be"),
+        ({"validation_data": []}, "`validation_data` must hold"),
+        ({"y": np.arange(48) % 4}, "must be 0 to 2"),
+        ({"y": np.eye(4)[np.arange(48) % 4]}, "a column for each of 3 outputs"),
+        ({"y": np.eye(3)[np.zeros(48, int)]}, "at least two classes"),
+        ({"validation_data": (np.zeros((3, 32, 32, 3)), np.eye(3))}, "of the kind of those to train on"),
         ({"resume": True}, "`checkpoint` folder"),
         ({"validation_data": (np.zeros((0, 32, 32, 3)), np.zeros(0, int))}, "`validation_data` must hold"),
         ({"validation_data": tf.data.Dataset.range(0)}, "`validation_data` must hold"),
@@ -346,8 +355,184 @@ def test_wrong_settings_are_refused(pictures, settings, message):
         fit_stages(classifier(), given.pop("stages"), x, given.pop("y"), **given)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 5}, "`epochs` is said of each Stage"),
+        ({"optimizer": "adam"}, "`optimizer` is said of each Stage"),
+        ({"batchsize": 5}, "Did you mean 'batch_size'"),
+        ({"validation_split": 0.1}, "Unknown setting"),
+    ],
+)
+def test_a_setting_that_is_none_is_named(pictures, settings, message):
+    with pytest.raises(TypeError, match=message):
+        fit_stages(classifier(), [HEAD], *pictures, verbose=0, **settings)
+
+
+@pytest.mark.slow
 def test_full_after_stages_trains_on(pictures):
     model = classifier()
     fine_tune(model, *pictures, epochs=1, head_epochs=1, verbose=0)
     history = full(model, *pictures, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+
+
+class Reach(Script):
+    """As `Script`, and the weights of every epoch's end are there to compare with."""
+
+    def __init__(self, accuracy):
+        super().__init__(accuracy)
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self.weights.append(self.model.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "best"), [([0.5, 0.6, 0.7, 0.9, 0.8, 0.8], 3), ([0.5, 0.9, 0.7, 0.8, 0.8, 0.8], 1)]
+)
+def test_the_kept_weights_are_those_of_the_best_epoch_bit_for_bit(pictures, accuracy, best):
+    reach, model = Reach(accuracy), classifier()
+    fit_stages(model, [HEAD, TOP, ALL], *pictures, validation_data=pictures, callbacks=[reach], verbose=0)
+    for one, other in zip(model.get_weights(), reach.weights[best], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_statistics_are_not_renewed_in_a_best_of_an_earlier_stage(pictures):
+    reach, model = Reach([0.5, 0.9, 0.6, 0.6]), classifier()
+    stages = [HEAD, Stage("all", None, 2, 1e-3, batch_norm="reestimate")]
+    history = fit_stages(model, stages, *pictures, validation_data=pictures, callbacks=[reach], verbose=0)
+    assert history.best_epoch == 1
+    for one, other in zip(model.get_weights(), reach.weights[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_renewed_statistics_last_where_the_next_stage_is_no_better(pictures):
+    reach, model = Reach([0.5, 0.6, 0.9, 0.6, 0.6, 0.6]), classifier()
+    stages = [HEAD, Stage("top", ["head", "top:1"], 2, 1e-3, batch_norm="reestimate"), Stage("last", "head", 2, 1e-3)]
+    starts = []
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: starts.append(model.get_weights()))
+    fit_stages(model, stages, *pictures, validation_data=pictures, callbacks=[reach, begin], verbose=0)
+    for one, other in zip(model.get_weights(), starts[4], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert difference_of(starts[4], reach.weights[2]) > 1e-3  # they were renewed
+
+
+def difference_of(one, other):
+    return max(np.abs(a - b).max() for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    "last", [Stage("x", "heda"), Stage("x", schedule="one_cycel"), Stage("x", layer_decay=2.0), Stage("x", "bn3")]
+)
+def test_a_wrong_last_stage_is_found_before_the_first_step(pictures, last):
+    model, look = classifier(), Snapshots()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="Received"):
+        fit_stages(model, [HEAD, last], *pictures, callbacks=[look], verbose=0)
+    assert not look.seen
+    assert difference_of(before, model.get_weights()) == 0
+    assert {v.path for v in model.trainable_weights} == {v.path for v in classifier().trainable_weights}
+
+
+def test_a_stop_in_the_first_epoch_stops_all_beside_an_idle_early_stopping(pictures):
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(stop.model, "stop_training", True))
+    idle = keras.callbacks.EarlyStopping("loss", patience=50)
+    history = fit_stages(classifier(), [HEAD, TOP], *pictures, callbacks=[idle, stop], verbose=0)
+    assert history.epoch == [0]
+
+
+def test_best_epoch_is_none_where_a_callback_puts_other_weights_in(pictures):
+    script = Script([0.5, 0.9, 0.6, 0.6])
+    model = classifier()
+    averaging = WeightAveraging(2)
+    history = fit_stages(
+        model, [HEAD, TOP], *pictures, validation_data=pictures, callbacks=[script, averaging], verbose=0
+    )
+    assert averaging.count == 2
+    assert history.best_epoch is None
+
+
+@pytest.mark.slow
+def test_averaging_gets_the_data_where_batch_norm_trains(pictures):
+    averaging = WeightAveraging(3)
+    stage = Stage("all", None, 2, 1e-3, batch_norm="train")
+    fit_stages(classifier(), [HEAD, stage], *pictures, callbacks=[averaging], keep="last", verbose=0)
+    assert averaging.count == 1
+
+
+@pytest.mark.slow
+def test_batch_norm_without_scale_and_centre_trains_where_it_came_so(pictures):
+    keras.utils.set_random_seed(0)
+    x = pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4, name="conv")(x)
+    x = keras.layers.BatchNormalization(center=False, scale=False, name="bn")(x)
+    model = build_classifier(keras.Model(pixels, x), 3, weights=None, augmentation="none", preprocessing="tf")
+    fit_stages(model, [Stage("all", None, 1, 1e-3)], *pictures, verbose=0)
+    assert np.abs(np.array(model.get_layer("backbone").get_layer("bn").moving_mean)).max() > 0
+
+
+def test_a_history_of_ones_own_sees_one_training(pictures):
+    own = keras.callbacks.History()
+    fit_stages(classifier(), [HEAD, TOP], *pictures, callbacks=[own], verbose=0)
+    assert own.epoch == [0, 1, 2, 3]
+    assert len(own.history["loss"]) == 4
+
+
+def test_a_schedule_counts_the_steps_of_an_optimizer_that_gathers_batches(pictures):
+    rates = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    def gathering(rate):
+        return keras.optimizers.Adam(rate, gradient_accumulation_steps=3)
+
+    stage = Stage("head", "head", 2, 1e-2, schedule="warmup_linear", optimizer=gathering)
+    fit_stages(classifier(), [stage], *pictures, batch_size=8, callbacks=[Look()], verbose=0)
+    assert len(rates) == 12
+    assert all(len(set(rates[first : first + 3])) == 1 for first in range(0, 12, 3))
+
+
+def test_numbers_in_the_logs_may_be_numpys(pictures, tmp_path):
+    def add(epoch, logs):
+        logs["mine"] = np.float32(epoch)
+
+    mine = keras.callbacks.LambdaCallback(on_epoch_end=add)
+    history = fit_stages(classifier(), [HEAD], *pictures, callbacks=mine, checkpoint=tmp_path, verbose=0)
+    assert history.history["mine"] == [0, 1]
+
+
+@pytest.mark.slow
+def test_any_error_leaves_the_best_weights(pictures):
+    class Full(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 3:
+                raise OSError("No space left on device")
+
+    script, model = Script([0.5, 0.9, 0.6, 0.6]), classifier()
+    with pytest.raises(OSError, match="No space"):
+        fit_stages(model, [HEAD, TOP], *pictures, validation_data=pictures, callbacks=[script, Full()], verbose=0)
+    assert bias(model) == 1.0
+
+
+@pytest.mark.parametrize("metric", [pytest.param("sparse_categorical_accuracy", marks=pytest.mark.slow), "acc"])
+def test_an_accuracy_by_another_name_decides_too(pictures, metric):
+    class Named(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs.update({f"val_{metric}": [0.9, 0.5][epoch], "val_loss": [1.0, 0.5][epoch]})
+
+    metrics = [keras.metrics.SparseCategoricalAccuracy(name=metric)]
+    history = fit_stages(
+        classifier(), [HEAD], *pictures, validation_data=pictures, callbacks=[Named()], metrics=metrics, verbose=0
+    )
+    assert history.best_epoch == 0
+
+
+@pytest.mark.slow
+def test_fine_tune_takes_the_choices_of_the_recipe(pictures):
+    history = fine_tune(classifier(), *pictures, epochs=2, head_epochs=1, schedule="one_cycle", verbose=0)
+    assert [stage["schedule"] for stage in history.stages] == ["constant", "one_cycle", "one_cycle"]

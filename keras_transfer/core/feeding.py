@@ -1,5 +1,6 @@
 """From the data that a user has to the batches that a fit takes: pictures, or cached activations of the frozen part."""
 
+import os
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -31,6 +32,8 @@ def coerce(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
     """Samples by index as a `Source`, a repeatable data set as a `Stream`, anything else as it is (None stays None)."""
     if y is None and sample_weight is None and isinstance(x, (tuple, list)) and len(x) in (2, 3):
         x, y, sample_weight = (*x, None)[:3]
+    if isinstance(x, (str, os.PathLike)):
+        raise TypeError(f"A folder is read by `kt.load_images(folder)`; pass what it gives. Received: {str(x)!r}")
     if sample_weight is not None and y is None:
         raise ValueError("`sample_weight` goes with arrays; a data set gives (x, y, sample_weight). Received: no y")
     if isinstance(x, (dict, tuple, list)) and y is not None:

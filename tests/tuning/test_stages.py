@@ -369,6 +369,11 @@ def test_a_setting_that_is_none_is_named(pictures, settings, message):
         fit_stages(classifier(), [HEAD], *pictures, verbose=0, **settings)
 
 
+def test_a_folder_is_no_data():
+    with pytest.raises(TypeError, match="load_images"):
+        fine_tune(classifier(), "photos/")
+
+
 @pytest.mark.slow
 def test_full_after_stages_trains_on(pictures):
     model = classifier()

@@ -224,6 +224,7 @@ def test_the_report_says_what_happens(small_model):
         rate_report(keras.optimizers.MultiOptimizer(lambda variable: None), model)
 
 
+@pytest.mark.slow
 def test_in_a_fit_each_block_moves_its_share(small_model, pictures):
     def moved(wrap):
         model, before = small_model(), small_model().get_weights()

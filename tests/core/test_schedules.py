@@ -250,6 +250,7 @@ for kind in (WarmupLinear, WarmupCosine, SlantedTriangular, OneCycle):
 """
 
 
+@pytest.mark.slow
 def test_schedules_run_on_jax(on_jax):
     assert on_jax(JAX) == "done on JAX"
 

@@ -51,6 +51,7 @@ def test_features_separate_handwriting_better_than_pixels_do():
     assert probe > pixel_svm(data, 100, split="validation").accuracy + 0.02
 
 
+@pytest.mark.slow
 def test_pretraining_is_seeded(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_transfer.demo.pretrain.CHUNK", 256)
     first, again = tmp_path / "a.weights.h5", tmp_path / "b.weights.h5"

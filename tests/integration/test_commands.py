@@ -68,6 +68,7 @@ def test_predict_a_file_without_tensorflow(run):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 def test_below_min_accuracy_is_one_and_the_run_is_there(capsys, photos, tmp_path, small):
     photos(tmp_path / "p", {"red": 5, "blue": 5})
     # nobody reaches 1.0 with labels at random: the same colour in both classes
@@ -124,6 +125,7 @@ def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, 
     assert "certificate" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run, small):
     saved = tmp_path / "saved_models"
     shutil.copytree(run, saved / "p")

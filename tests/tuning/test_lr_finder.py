@@ -172,6 +172,7 @@ def test_a_model_that_is_not_compiled_stays_so(pictures):
     assert found.losses[0] == pytest.approx(np.log(3), abs=0.5)  # and the logits
 
 
+@pytest.mark.slow
 def test_every_kind_of_data_gives_the_same_sweep(pictures):
     import tensorflow as tf
 

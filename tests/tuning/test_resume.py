@@ -91,6 +91,7 @@ def test_it_goes_on_exactly(tmp_path, pictures, uninterrupted, epoch, keep):
     ]
 
 
+@pytest.mark.slow
 def test_a_stage_that_was_over_is_not_run_again(tmp_path, pictures, uninterrupted):
     """The power went after the checkpoint of the head's last epoch, before a step of the next stage."""
 

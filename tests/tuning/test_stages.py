@@ -163,6 +163,7 @@ def test_early_stopping_ends_a_stage_and_the_next_starts_from_the_best(pictures)
     assert bias(model) == 4.0
 
 
+@pytest.mark.slow
 def test_an_early_stopping_of_ones_own_keeps_its_best_from_stage_to_stage(pictures):
     script = Script([0.5, 0.9, 0.6, 0.7, 0.8, 0.85, 0.6, 0.6])
     stop = keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=2, restore_best_weights=True)

@@ -5,7 +5,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -189,11 +188,13 @@ def test_the_light_commands_import_nothing_heavy(arguments, tmp_path):
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
 def test_they_are_there_under_a_second(arguments):
     def seconds() -> float:
-        started = time.perf_counter()
+        """Processor time: the clock on the wall would count what else the machine does."""
+        before = os.times()
         subprocess.run(
             [sys.executable, "-m", "keras_transfer", *arguments], capture_output=True, check=True, timeout=60
         )
-        return time.perf_counter() - started
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert statistics.median(seconds() for _ in range(3)) < 1.0
 

@@ -59,7 +59,10 @@ class RunConfig(BaseModel):
     )
     batch_size: int = Field(32, ge=1, description="Pictures a step.")
     patience: int = Field(
-        5, ge=1, description="With --keep best: stop after so many epochs without a better validation accuracy."
+        5,
+        ge=1,
+        description="With --keep best: end a stage after so many epochs without a better validation accuracy (of equal ones "
+        "the lower loss is better).",
     )
     keep: Literal["best", "last"] = Field("best", description="Keep the epoch best in validation, or the last.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Of split, order, augmentation and new weights.")

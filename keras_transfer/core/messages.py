@@ -12,4 +12,4 @@ def nearest(word: str, words: Iterable[str], count: int = 3) -> str:
         return "Did you mean " + " or ".join(repr(name) for name in near) + "?"
     if not words:
         return "There are none."
-    return "There is " + ", ".join(repr(name) for name in words[:12]) + (", ..." if len(words) > 12 else "") + "."
+    return "Known: " + ", ".join(repr(name) for name in words[:12]) + (", ..." if len(words) > 12 else "") + "."

@@ -64,7 +64,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         check_rate(inner)
         if table is None and _excludes(inner):
             raise ValueError(
-                "What `exclude_from_weight_decay` named is lost in a file; say it with kt.no_decay(optimizer, model, where). "
+                "What `exclude_from_weight_decay` named is lost in a file; say it with kt.tuning.no_decay(optimizer, model, where). "
                 f"Received: {type(inner).__name__} with exclusions"
             )
         rate = plain_rate(inner)
@@ -153,9 +153,9 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         """Done in `update_step`: a setting that changed from variable to variable would be a race between replicas."""
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        """Refused: Keras forgets it in a file; `kt.no_decay` is kept."""
+        """Refused: Keras forgets it in a file; `kt.tuning.no_decay` is kept."""
         raise ValueError(
-            "What `exclude_from_weight_decay` names is lost in a file; say it with kt.no_decay(optimizer, model, where). "
+            "What `exclude_from_weight_decay` names is lost in a file; say it with kt.tuning.no_decay(optimizer, model, where). "
             f"Received: var_list={var_list!r}, var_names={var_names!r}"
         )
 

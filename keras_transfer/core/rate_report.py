@@ -69,7 +69,7 @@ def rate_report(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> Ra
     it would be), `weight_decay` (the coefficient lambda, 0 for none; a step takes `learning_rate * weight_decay` of the
     weight) and `state`: trains, frozen, or stands still at multiplier 0.
 
-    Example: `print(kt.core.rates.rate_report(model.optimizer, model))`
+    Example: `print(kt.tuning.rate_report(model.optimizer, model))`
     """
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer

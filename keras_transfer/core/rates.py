@@ -79,7 +79,7 @@ def layerwise_slice(optimizer: Optimizer, model: keras.Model, low: float, high: 
     `m_i = low * (high / low) ** ((i - 1) / n)` for block i, and the head as block n + 1; what lies in no block as in
     `layerwise_decay`. low, high: 0 < low <= high.
 
-    Example: `kt.layerwise_slice(keras.optimizers.Adam(1e-3), model, 0.01)` trains the first block at 1e-5.
+    Example: `kt.tuning.layerwise_slice(keras.optimizers.Adam(1e-3), model, 0.01)` trains the first block at 1e-5.
     """
     low, high = valid_multiplier(low, "low"), valid_multiplier(high, "high")
     if not 0 < low <= high:
@@ -97,7 +97,7 @@ def no_decay(optimizer: Optimizer, model: keras.Model, where: Where = None) -> L
     a file. where: instead of those, the layers named, with all their weights. Composes with the rates of the other
     functions, in any order. Raises `ValueError` where the optimizer has no weight decay.
 
-    Example: `model.compile(kt.no_decay(kt.layerwise_decay("adamw", model, 0.8), model), loss)`
+    Example: `model.compile(kt.tuning.no_decay(kt.layerwise_decay("adamw", model, 0.8), model), loss)`
     """
     optimizer = unused(optimizer)
     if not isinstance(optimizer, LayerwiseOptimizer):

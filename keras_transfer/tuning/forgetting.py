@@ -63,7 +63,10 @@ class ForgettingMonitor(keras.callbacks.Callback):
 
     @property
     def forgotten(self) -> float:
-        """Points of accuracy that the source task has lost since before the training; below 0 where it has gained."""
+        """Points of accuracy that the source task has lost by the last epoch; below 0 where it has gained.
+
+        Where an earlier epoch is kept (`history.best_epoch`), look at `.history`: its first entry is from before the training.
+        """
         curve = self.history.get(f"{self.name}_accuracy")
         if not curve:
             raise ValueError("Nothing was measured yet: pass the monitor to a `fit` first. Received: no epoch")

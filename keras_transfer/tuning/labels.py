@@ -1,5 +1,6 @@
 """What must hold of the data before a training begins: labels that can be told apart, a loss that suits them, validation."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 
 from ..core.outputs import classification_loss
-from ..core.source import ArraySource
+from ..core.source import ArraySource, Source
 
 
 def loss_for(model: keras.Model, x: Any, y: Any = None) -> keras.losses.Loss:
@@ -21,6 +22,8 @@ def check_labels(model: keras.Model, data: Any, validation: Any) -> None:
     if train is None:
         return
     outputs = model.output_shape[-1]
+    if any(labels is not None and labels.dtype.kind not in "iufb" for labels in (train, held_out)):
+        raise ValueError(f"Labels must be numbers from 0, or one-hot rows. Received: labels of type {train.dtype}")
     for name, labels in (("The labels", train), ("The labels of the validation data", held_out)):
         if labels is None:
             continue
@@ -38,6 +41,34 @@ def check_labels(model: keras.Model, data: Any, validation: Any) -> None:
     classes = train.argmax(-1) if train.ndim == 2 and train.shape[1] != 1 else train.ravel()
     if len(classes) > 1 and (classes == classes[0]).all():
         raise ValueError(f"The labels must hold at least two classes. Received: class {classes[0]} in every sample")
+
+
+def check_pictures(model: keras.Model, data: Any) -> None:
+    """Pictures that can be asked for must have the model's shape; a model with our preprocessing takes them in 0..255."""
+    if not isinstance(data, Source) or len(getattr(model, "inputs", None) or ()) != 1:
+        return
+    some = np.asarray(data.gather(np.arange(min(len(data), 32)))[0])
+    wanted = tuple(model.inputs[0].shape[1:])
+    if len(wanted) != some.ndim - 1 or any(
+        a is not None and a != b for a, b in zip(wanted, some.shape[1:], strict=True)
+    ):
+        raise ValueError(f"Pictures must have the shape {wanted}, the model's. Received: {some.shape[1:]}")
+    ours = any(layer.name == "preprocessing" for layer in model.layers)
+    if ours and some.ndim == 4 and some.dtype.kind == "f" and 0 < some.max() <= 1:
+        warnings.warn(
+            "The model scales pictures itself, from 0..255; these look scaled already, their largest value is "
+            f"{some.max():.3g}.",
+            stacklevel=2,
+        )
+
+
+def check_end(data: Any, steps_per_epoch: int | None) -> None:
+    """Data without an end needs the length of an epoch, or its first would never be over."""
+    inner = getattr(data, "data", data)
+    if steps_per_epoch is None and hasattr(inner, "cardinality") and int(inner.cardinality()) == -1:
+        raise ValueError(
+            f"Endless data needs the length of an epoch; pass `steps_per_epoch`. Received: {type(inner).__name__}"
+        )
 
 
 def _labels(data: Any) -> np.ndarray | None:

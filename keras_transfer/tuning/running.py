@@ -19,7 +19,7 @@ from .checking import check_stages, settings_of
 from .checkpoint import Checkpoint
 from .history import JoinedHistory
 from .keeper import DivergedError, Keeper
-from .labels import check_labels, check_validation, loss_for
+from .labels import check_end, check_labels, check_pictures, check_validation, loss_for
 from .stage import Stage, optimizer_for, prepare
 
 
@@ -62,6 +62,10 @@ def run_stages(
     if loss is None:
         loss = loss_for(model, x, y)
         check_labels(model, data, coerce(validation_data))
+    check_pictures(model, data)
+    check_end(data, settings.get("steps_per_epoch"))
+    if validation_data is None and keep == "best" and settings.get("verbose", "auto"):
+        print("No validation data: all epochs are run, and the last is kept.")
     keeper = Keeper(keep if validation_data is not None else "last", patience)
     run = _Run(model, stages, data, keeper, Checkpoint(checkpoint) if checkpoint is not None else None)
     settings |= {"loss": loss, "validation_data": validation_data}

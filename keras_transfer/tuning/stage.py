@@ -51,6 +51,11 @@ class Stage:
             raise ValueError(f"{AS_IT_IS!r} leaves BatchNorm as it is, too; name layers. Received: {self.batch_norm!r}")
         if isinstance(self.epochs, bool) or not isinstance(self.epochs, Integral) or self.epochs < 1:
             raise ValueError(f"`epochs` must be a whole number of at least 1 in every stage. Received: {self.epochs!r}")
+        if not callable(self.optimizer):
+            raise TypeError(
+                "`optimizer` must make an optimizer from a rate, for example keras.optimizers.SGD or lambda rate: SGD(rate, 0.9). "
+                f"Received: {self.optimizer!r}"
+            )
         rate = self.learning_rate
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             if self.schedule != "constant":

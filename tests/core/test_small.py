@@ -29,7 +29,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 def test_nearest():
     assert nearest("quary", ["query", "key"]) == "Did you mean 'query'?"
-    assert nearest("zzz", ["query", "key"]) == "There is 'query', 'key'."
+    assert nearest("zzz", ["query", "key"]) == "Known: 'query', 'key'."
     assert nearest("x", []) == "There are none."
 
 

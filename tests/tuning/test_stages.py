@@ -342,6 +342,7 @@ def test_a_wrong_stage_is_refused(settings, message):
         ({"y": np.arange(48) % 4}, "must be 0 to 2"),
         ({"y": np.eye(4)[np.arange(48) % 4]}, "a column for each of 3 outputs"),
         ({"y": np.eye(3)[np.zeros(48, int)]}, "at least two classes"),
+        ({"y": np.array(["red", "blue"] * 24)}, "must be numbers"),
         ({"validation_data": (np.zeros((3, 32, 32, 3)), np.eye(3))}, "of the kind of those to train on"),
         ({"resume": True}, "`checkpoint` folder"),
         ({"validation_data": (np.zeros((0, 32, 32, 3)), np.zeros(0, int))}, "`validation_data` must hold"),
@@ -368,6 +369,35 @@ def test_wrong_settings_are_refused(pictures, settings, message):
 def test_a_setting_that_is_none_is_named(pictures, settings, message):
     with pytest.raises(TypeError, match=message):
         fit_stages(classifier(), [HEAD], *pictures, verbose=0, **settings)
+
+
+def test_pictures_of_another_size_are_refused(pictures):
+    with pytest.raises(ValueError, match=r"shape \(32, 32, 3\), the model's. Received: \(16, 16, 3\)"):
+        fit_stages(classifier(), [HEAD], pictures[0][:, ::2, ::2], pictures[1], verbose=0)
+
+
+def test_pictures_that_are_scaled_already_are_warned_of(pictures):
+    with pytest.warns(UserWarning, match="look scaled already"):
+        fit_stages(classifier(), [HEAD], pictures[0] / 255, pictures[1], verbose=0)
+
+
+def test_endless_data_needs_the_length_of_an_epoch(pictures):
+    endless = tf.data.Dataset.from_tensor_slices(pictures).batch(8).repeat()
+    with pytest.raises(ValueError, match="pass `steps_per_epoch`"):
+        fit_stages(classifier(), [HEAD], endless, verbose=0)
+    history = fit_stages(classifier(), [HEAD], endless, steps_per_epoch=2, verbose=0)
+    assert history.epoch == [0, 1]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", keras.optimizers.SGD(1e-3)])
+def test_a_stage_makes_its_own_optimizer(optimizer):
+    with pytest.raises(TypeError, match="must make an optimizer"):
+        Stage("all", optimizer=optimizer)
+
+
+def test_without_validation_data_it_says_what_is_kept(pictures, capsys):
+    fit_stages(classifier(), [HEAD], *pictures, verbose=2)
+    assert "No validation data" in capsys.readouterr().out
 
 
 def test_a_folder_is_no_data():

@@ -14,6 +14,7 @@ from .core.files import atomic_write, sha256
 from .core.messages import nearest
 
 RESOLVED_BY = "resolved_by"  # the key under which a written file says what made it; passed over on reading
+STAGES = {"progressive": 3, "partial": 2, "feature_extraction": 1, "full": 1}  # how many each strategy has
 PACKAGES = ("keras-transfer", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 
 
@@ -114,7 +115,8 @@ class RunConfig(BaseModel):
                 f"Received: strategy={strategy!r}"
             )
         strategy = strategy or ("full" if scratch else "progressive")
-        epochs = 10 if strategy in ("progressive", "partial") else 20
+        # an unhashable value is for the field's own check to name
+        epochs = 10 if isinstance(strategy, str) and STAGES.get(strategy, 1) > 1 else 20
         chosen = {"strategy": strategy, "epochs": epochs}
         return {**values, **{name: value for name, value in chosen.items() if values.get(name) is None}}
 

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import keras
@@ -55,12 +54,6 @@ def plain_feed(data: Any, feed: Feed) -> Any:
     if isinstance(data, Stream):
         return data.data
     return Batches(data, feed.batch_size, shuffle=feed.shuffle, seed=feed.seed) if isinstance(data, Source) else data
-
-
-def check_batch_size(batch_size: Any) -> None:
-    """A batch holds at least one sample."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be a whole number of at least 1. Received: {batch_size!r}")
 
 
 def steps_per_epoch(data: Any, batch_size: int) -> int | None:

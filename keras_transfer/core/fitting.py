@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from .activations import InferenceMode
-from .feeding import Feed, cached_feed, check_batch_size, coerce, plain_feed
+from .feeding import Feed, cached_feed, coerce, plain_feed
+from .numbers import count
 from .prefix import Cut, cut
 from .progress import on_terminal
 from .source import Batches
@@ -95,7 +96,7 @@ def _check(model: keras.Model, epochs: int, views: int, batch_size: int) -> None
         raise ValueError(f"`epochs` must be at least 1. Received: {epochs!r}")
     if views < 1:
         raise ValueError(f"`views` must be at least 1, the picture as it is. Received: {views!r}")
-    check_batch_size(batch_size)
+    count("batch_size", batch_size)
 
 
 def _part_and_feed(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from .feeding import Feed, coerce, plain_feed
+from .streams import endless
 
 
 def in_order(x: Any, y: Any = None, *, batch_size: int = 32) -> Iterator[tuple[Any, Any, Any]]:
@@ -20,8 +21,7 @@ def in_order(x: Any, y: Any = None, *, batch_size: int = 32) -> Iterator[tuple[A
         raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size!r}")
     labelled = not (y is None and isinstance(x, np.ndarray))
     data = plain_feed(coerce(x, y if labelled else np.zeros(len(x))), Feed(batch_size, shuffle=False))
-    endless = hasattr(data, "cardinality") and int(data.cardinality()) == -1
-    if endless or (isinstance(data, keras.utils.PyDataset) and data.num_batches is None):
+    if endless(data) or (isinstance(data, keras.utils.PyDataset) and data.num_batches is None):
         raise ValueError(f"The data must end; give one epoch of it. Received: an endless {type(data).__name__}")
     if isinstance(data, keras.utils.PyDataset):
         data = map(data.__getitem__, range(data.num_batches))

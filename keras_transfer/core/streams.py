@@ -30,6 +30,11 @@ class Stream:
             self.data.on_epoch_end()  # where it may shuffle, or draw other samples
 
 
+def endless(data: Any) -> bool:
+    """Whether a data set says that it has no end."""
+    return hasattr(data, "cardinality") and int(data.cardinality()) == -1
+
+
 def as_stream(data: Any) -> Stream | None:
     """`data` as a `Stream`, or None where it is endless, a generator, or not made of batches of plain tensors."""
     if isinstance(data, keras.utils.PyDataset):
@@ -37,9 +42,8 @@ def as_stream(data: Any) -> Stream | None:
     if hasattr(data, "element_spec") and hasattr(data, "as_numpy_iterator"):
         spec = data.element_spec
         flat = isinstance(spec, tuple) and len(spec) in (2, 3) and all(hasattr(part, "shape") for part in spec)
-        endless = int(data.cardinality()) == -1
         batched = flat and len(spec[0].shape or ()) > 1 and len(spec[1].shape or ()) > 0
-        return Stream(data) if batched and not endless else None
+        return Stream(data) if batched and not endless(data) else None
     return None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones.catalog import entry
-from ..config import RunConfig
+from ..config import STAGES, RunConfig
 from .folder import RUNS, check_output, free_name
 from .opening import SAMPLE
 from .resuming import interrupted
@@ -51,14 +51,14 @@ def describe(config: RunConfig, choices: Choices, data: Any) -> str:
 
 def unused(config: RunConfig) -> str | None:
     """One line where a setting was given that the strategy does not use."""
-    if "head_epochs" not in config.model_fields_set or config.strategy in ("progressive", "partial"):
+    if "head_epochs" not in config.model_fields_set or STAGES[str(config.strategy)] > 1:
         return None
     return f"Note: --head-epochs is for progressive and partial; the strategy {config.strategy} takes --epochs alone."
 
 
 def _epochs(config: RunConfig) -> str:
     """How many epochs, a number a stage: `10 + 10 + 10`."""
-    stages = {"progressive": 3, "partial": 2}.get(str(config.strategy), 1)
+    stages = STAGES[str(config.strategy)]
     return " + ".join(map(str, [*[config.head_epochs][: stages - 1], *[config.epochs] * max(stages - 1, 1)]))
 
 

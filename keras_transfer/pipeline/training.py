@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig
+from ..config import STAGES, RunConfig
 from .choices import choose, describe, unused
 from .folder import RunFailed, run_folder
 from .partial import CHECKPOINT
@@ -100,7 +100,7 @@ def train_model(config: RunConfig, choices: Any, data: Any, folder: Path) -> tup
         "checkpoint": folder / CHECKPOINT,
         "resume": config.resume,
     }
-    if config.strategy in ("progressive", "partial"):
+    if STAGES[str(config.strategy)] > 1:
         settings["head_epochs"] = config.head_epochs
     with leaving_the_best(model, folder):
         history = get("strategy", str(config.strategy))(model, data, **settings)

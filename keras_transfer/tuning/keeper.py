@@ -89,6 +89,14 @@ class Keeper(keras.callbacks.Callback):
         """Whether the model holds the kept weights."""
         return all(map(np.array_equal, self.model.get_weights(), self.weights or []))
 
+    @property
+    def left(self) -> str:
+        """What a training that breaks leaves in the model, for the end of a sentence."""
+        if self.kept_epoch is None:
+            return "the model is as it was."
+        which = "the best" if self.best_epoch is not None else "the last whole one"
+        return f"the model holds the weights of epoch {self.kept_epoch + 1}, {which}."
+
     def restore(self, broken: bool = False) -> None:
         """Put the best epoch's weights back; where none was best, and the training `broken`, those of the last good epoch."""
         if self.weights is not None and (self.best_epoch is not None or broken):

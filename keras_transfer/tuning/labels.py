@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.outputs import classification_loss
 from ..core.source import ArraySource, Source
+from ..core.streams import endless
 
 
 def loss_for(model: keras.Model, x: Any, y: Any = None) -> keras.losses.Loss:
@@ -27,8 +28,8 @@ def check_labels(model: keras.Model, data: Any, validation: Any) -> None:
     for name, labels in (("The labels", train), ("The labels of the validation data", held_out)):
         if labels is None:
             continue
-        one_hot = labels.ndim == 2 and labels.shape[1] != 1
-        if one_hot != (train.ndim == 2 and train.shape[1] != 1):
+        one_hot = _rows(labels.shape)
+        if one_hot != _rows(train.shape):
             raise ValueError(f"{name} must be of the kind of those to train on. Received: shape {labels.shape}")
         if one_hot and labels.shape[1] != outputs:
             raise ValueError(
@@ -38,7 +39,7 @@ def check_labels(model: keras.Model, data: Any, validation: Any) -> None:
             raise ValueError(
                 f"{name} must be 0 to {outputs - 1}, the model's outputs. Received: {labels.min()} to {labels.max()}"
             )
-    classes = train.argmax(-1) if train.ndim == 2 and train.shape[1] != 1 else train.ravel()
+    classes = train.argmax(-1) if _rows(train.shape) else train.ravel()
     if len(classes) > 1 and (classes == classes[0]).all():
         raise ValueError(f"The labels must hold at least two classes. Received: class {classes[0]} in every sample")
 
@@ -64,10 +65,9 @@ def check_pictures(model: keras.Model, data: Any) -> None:
 
 def check_end(data: Any, steps_per_epoch: int | None) -> None:
     """Data without an end needs the length of an epoch, or its first would never be over."""
-    inner = getattr(data, "data", data)
-    if steps_per_epoch is None and hasattr(inner, "cardinality") and int(inner.cardinality()) == -1:
+    if steps_per_epoch is None and endless(data):  # a `Stream` has an end
         raise ValueError(
-            f"Endless data needs the length of an epoch; pass `steps_per_epoch`. Received: {type(inner).__name__}"
+            f"Endless data needs the length of an epoch; pass `steps_per_epoch`. Received: {type(data).__name__}"
         )
 
 
@@ -98,7 +98,10 @@ def _one_hot(x: Any, y: Any) -> bool:
         spec = getattr(x, "element_spec", None)
         look: Callable[[], Any] = (lambda: spec[1]) if spec is not None else (lambda: _first_batch(x)[1])
         y = look()
-    shape = tuple(getattr(y, "shape", None) or np.shape(y))
+    return _rows(tuple(getattr(y, "shape", None) or np.shape(y)))
+
+
+def _rows(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and shape[1] != 1
 
 

@@ -71,10 +71,8 @@ def fine_tune(
         model = kt.build_classifier("mobilenet_v2", len(data.class_names))
         history = kt.fine_tune(model, data, epochs=10, head_epochs=5)
     """
-    _pretrained(model)
-    choices = {name: fit_kwargs.pop(name) for name in CHOICES if name in fit_kwargs}
-    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate, **choices)
-    return fit_stages(model, stages, x, y, validation_data=validation_data, **fit_kwargs)
+    plan = {"epochs": epochs, "head_epochs": head_epochs, "learning_rate": learning_rate}
+    return _first_stages(3, model, x, y, plan, {"validation_data": validation_data, **fit_kwargs})
 
 
 @register("partial", kind="strategy")
@@ -94,10 +92,17 @@ def partial(
     Yosinski et al. 2014, How transferable are features in deep neural networks? (arXiv:1411.1792): lower layers are
     the general ones. Arguments and result as in `fine_tune`.
     """
+    plan = {"epochs": epochs, "head_epochs": head_epochs, "learning_rate": learning_rate}
+    return _first_stages(2, model, x, y, plan, {"validation_data": validation_data, **fit_kwargs})
+
+
+def _first_stages(
+    count: int, model: keras.Model, x: Any, y: Any, plan: dict[str, Any], settings: dict[str, Any]
+) -> keras.callbacks.History:
+    """Fit the first `count` stages of the recipe; what `settings` say of it goes there, the rest to the fit."""
     _pretrained(model)
-    choices = {name: fit_kwargs.pop(name) for name in CHOICES if name in fit_kwargs}
-    stages = recipe(model, epochs=epochs, head_epochs=head_epochs, learning_rate=learning_rate, **choices)[:2]
-    return fit_stages(model, stages, x, y, validation_data=validation_data, **fit_kwargs)
+    choices = {name: settings.pop(name) for name in CHOICES if name in settings}
+    return fit_stages(model, recipe(model, **plan, **choices)[:count], x, y, **settings)
 
 
 def _pretrained(model: keras.Model) -> None:

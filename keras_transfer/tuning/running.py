@@ -13,6 +13,7 @@ from ..core.batch_norm import reestimate, training_batch_norms
 from ..core.devices import scope
 from ..core.feeding import coerce, steps_per_epoch
 from ..core.fitting import fit
+from ..core.freezing import trainable_report
 from ..core.watching import StageCallbacks
 from .averaging import WeightAveraging
 from .checking import check_stages, settings_of
@@ -58,10 +59,11 @@ def run_stages(
     if hasattr(validation_data, "splits"):
         validation_data = validation_data.splits["validation"]
     check_validation(validation_data)
-    data = coerce(x, y, sample_weight)
+    # Coerced once: a source knows its fingerprint, and to take it anew in every stage would read all its samples.
+    data, validation_data = coerce(x, y, sample_weight), coerce(validation_data)
     if loss is None:
         loss = loss_for(model, x, y)
-        check_labels(model, data, coerce(validation_data))
+        check_labels(model, data, validation_data)
     check_pictures(model, data)
     check_end(data, settings.get("steps_per_epoch"))
     if validation_data is None and keep == "best" and settings.get("verbose", "auto"):
@@ -172,11 +174,12 @@ class _Run:
     def _settle(self, stage: Stage, before: int, settings: dict[str, Any]) -> None:
         """After a stage: whether the kept weights are the model's, and their statistics, where the stage is to renew them."""
         best = self.keeper.best_epoch
-        self.history.best_epoch = best if self.keeper.diverged is None and self.keeper.in_place else None
+        kept = best is not None and self.keeper.diverged is None and self.keeper.in_place
+        self.history.best_epoch = best if kept else None
         of_this_stage = best is None or best >= before
         if stage.batch_norm == "reestimate" and of_this_stage and self.keeper.diverged is None:
             reestimate(self.model, self.data, batch_size=settings.get("batch_size", 32))
-            if self.history.best_epoch is not None or best is None:
+            if kept or best is None:
                 self.keeper.keep_now(self.keeper.kept_epoch)
 
     @contextmanager
@@ -187,11 +190,11 @@ class _Run:
         except BaseException as error:
             self.keeper.restore(broken=True)
             if isinstance(error, KeyboardInterrupt):
-                print(f"\nInterrupted in stage {stage.name!r}; {self._what_is_left()}", file=sys.stderr)
+                print(f"\nInterrupted in stage {stage.name!r}; {self.keeper.left}", file=sys.stderr)
             raise
         if self.keeper.diverged is not None:
             self.keeper.restore(broken=True)
-            raise DivergedError(self.keeper.diverged + 1, stage.name, self.keeper.kept_epoch, self._what_is_left())
+            raise DivergedError(self.keeper.diverged + 1, stage.name, self.keeper.kept_epoch, self.keeper.left)
 
     def _count(self, before: int) -> None:
         now = time.perf_counter()
@@ -204,9 +207,9 @@ class _Run:
         self._clock = time.perf_counter()
         self.keeper.begin_stage(self.resumed)
         if not self.resumed:
-            trains = sum(v.size for v in map(keras.ops.convert_to_numpy, self.model.trainable_weights))
+            trains = trainable_report(self.model).trainable
             told = {"name": stage.name, "first_epoch": before, "learning_rate": stage.rate, "schedule": stage.schedule}
-            self.history.stages.append({**told, "trainable": int(trains), "epochs": 0, "seconds": 0.0})
+            self.history.stages.append({**told, "trainable": trains, "epochs": 0, "seconds": 0.0})
             if self.checkpoint is not None:
                 self.checkpoint.start_stage(self.model, self._meta())
         if verbose and len(self.stages) > 1:
@@ -239,12 +242,3 @@ class _Run:
             "history": self.history.stages,
             "keeper": {name: getattr(self.keeper, name) for name in names},
         }
-
-    def _what_is_left(self) -> str:
-        kept = self.keeper.kept_epoch
-        which = "the best" if self.keeper.best_epoch is not None else "the last whole one"
-        return (
-            f"the model holds the weights of epoch {kept + 1}, {which}."
-            if kept is not None
-            else "the model is as it was."
-        )

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import keras
 
 from ..core.batch_norm import POLICIES
 from ..core.freezing import freeze, unfreeze
+from ..core.numbers import count
 from ..core.rates import layerwise_decay
 from ..core.registry import get
 from ..core.schedules import scheduled
@@ -28,8 +29,7 @@ class Stage:
     a name of `core.schedules` ("one_cycle", "warmup_cosine", ...). layer_decay: the factor by which the rate falls from
     block to block towards the input. batch_norm: "freeze" keeps a BatchNorm that came frozen in inference mode, "train"
     trains those in `where`, "reestimate" trains them and computes their statistics anew at the end (validation sees the
-    lagging averages until then). optimizer: makes
-    an optimizer from a rate; each stage has its own.
+    lagging averages until then). optimizer: makes an optimizer from a rate; each stage has its own.
 
     Example: `Stage("top", ["head", "top:3"], epochs=5, learning_rate=1e-4)`
     """
@@ -49,8 +49,7 @@ class Stage:
             raise ValueError(f"`batch_norm` must be one of {words}. Received: {self.batch_norm!r}")
         if self.as_it_is and self.batch_norm != "freeze":
             raise ValueError(f"{AS_IT_IS!r} leaves BatchNorm as it is, too; name layers. Received: {self.batch_norm!r}")
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, Integral) or self.epochs < 1:
-            raise ValueError(f"`epochs` must be a whole number of at least 1 in every stage. Received: {self.epochs!r}")
+        count("epochs", self.epochs)
         if not callable(self.optimizer):
             raise TypeError(
                 "`optimizer` must make an optimizer from a rate, for example keras.optimizers.SGD or lambda rate: SGD(rate, 0.9). "
@@ -62,7 +61,7 @@ class Stage:
                 raise ValueError(
                     f"Give a schedule as `learning_rate`, or a number and a name, not both. Received: {self.schedule!r}"
                 )
-        elif isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < math.inf:
+        elif isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) < math.inf:
             raise ValueError(f"`learning_rate` must be a number above 0, or a schedule. Received: {rate!r}")
 
     @property

@@ -2,15 +2,16 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import fields
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from ..core.feeding import check_batch_size
 from ..core.fitting import fit
 from ..core.messages import nearest
+from ..core.numbers import count
 from .running import run_stages
 from .stage import Stage
 
@@ -73,7 +74,7 @@ def fit_stages(
     )
 
 
-OF_A_STAGE = ("epochs", "optimizer", "learning_rate", "schedule", "layer_decay", "batch_norm")
+OF_A_STAGE = tuple(field.name for field in fields(Stage))
 OURS = ("before", "done", "planned", "on_ready", "watched_by", "initial_epoch", "validation_split", "x", "y", "self")
 
 
@@ -88,7 +89,7 @@ def _check(stages: Any, keep: str, patience: int, checkpoint: Any, resume: bool,
         raise ValueError("`resume` needs the `checkpoint` folder to go on from. Received: checkpoint=None")
     if checkpoint is not None and Path(checkpoint).is_file():
         raise ValueError(f"`checkpoint` must be a folder. Received: the file {str(checkpoint)!r}")
-    check_batch_size(settings.get("batch_size", 32))
+    count("batch_size", settings.get("batch_size", 32))
     known = {*inspect.signature(fit).parameters, *inspect.signature(keras.Model.fit).parameters, "sample_weight"}
     known -= {"fit_kwargs", "model", *OF_A_STAGE, *OURS}
     for name in settings:

@@ -9,9 +9,9 @@ import sys
 import time
 from functools import partial
 
+from cached_speed import WEIGHTS, guide
 from harness import DATA, mean_spread, run_rows
 
-WEIGHTS = DATA / "backbones" / "mobilenetv2_1.00_224.weights.h5"
 EPOCHS, VIEWS = 20, 4
 
 
@@ -40,16 +40,8 @@ def plain(data: object, seed: int) -> float:
 
     import keras_transfer as kt
 
-    base = keras.applications.MobileNetV2(input_shape=(224, 224, 3), include_top=False, weights=None)
-    base.load_weights(WEIGHTS)
-    base.trainable = False
-    inputs = keras.Input((224, 224, 3))
-    augmentation = keras.Sequential(
-        [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.05), keras.layers.RandomZoom(0.1)]
-    )
-    x = keras.layers.Rescaling(1 / 127.5, -1)(augmentation(inputs))
-    x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
-    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dropout(0.2)(x)))
+    layers = keras.layers
+    base, model = guide(layers.RandomFlip("horizontal"), layers.RandomRotation(0.05), layers.RandomZoom(0.1))
     ours = kt.build_classifier("mobilenet_v2", 2, weights=WEIGHTS)
     top = {layer.name for _, layer in kt.select(ours, kt.tuning.recipe(ours)[1].where)}
     for rate, unfrozen in ((1e-3, set()), (1e-4, top), (1e-5, None)):

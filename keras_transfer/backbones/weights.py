@@ -1,5 +1,6 @@
 """Load pretrained weights from a file: all of them exactly, or none."""
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,7 +9,7 @@ import h5py
 import keras
 import numpy as np
 
-from .catalog import entry, names
+from .catalog import known, names
 from .h5 import Comparison, WeightsFile, compare, read
 
 
@@ -57,17 +58,21 @@ def _assign(model: keras.Model, file: WeightsFile, result: Comparison) -> None:
 
 
 def fitting_name(file: WeightsFile) -> str | None:
-    """The backbone of the catalogue that a file fits exactly, classifier or not; None where there is none."""
-    if not any(len(shape) == 4 for shape in file.shapes.values()):
-        return None
-    total = sum(int(np.prod(shape)) for shape in file.shapes.values())
-    # building one costs half a second: the largest that the file can hold is nearly always the one
-    for known in sorted(map(entry, names()), key=lambda known: -known.parameters):
-        if known.parameters > total:
+    """The backbone of the catalogue that a file fits exactly, classifier or not; None where there is none.
+
+    Building one costs seconds, so only those are built whose number of parameters is that of the file, or that of the
+    file without one of its kernels, with or without its bias: the classifier.
+    """
+    sizes = {key: math.prod(shape) for key, shape in file.shapes.items()}
+    kernels = [shape for shape in file.shapes.values() if len(shape) == 2 or shape[:2] == (1, 1)]
+    tops = {0} | {math.prod(shape) + bias for shape in kernels for bias in (0, shape[-1])}
+    for name in names():
+        entry = known(name)
+        if sum(sizes.values()) - entry.parameters not in tops:
             continue
-        constructor = getattr(keras.applications, known.constructor)
-        shape = (known.image_size, known.image_size, 3)
-        model = constructor(include_top=False, weights=None, input_shape=shape, **known.arguments)
+        constructor = getattr(keras.applications, entry.constructor)
+        shape = (entry.minimum_size, entry.minimum_size, 3)
+        model = constructor(include_top=False, weights=None, input_shape=shape, **entry.arguments)
         if compare(model, file).problem is None:
-            return known.name
+            return name
     return None

@@ -65,8 +65,9 @@ def cut(model: keras.Model) -> Cut | None:
         inside = None
     if inside is not None:
         return Cut(augmentation, *inside)
+    live = _live_tensors(graph)
     for end in range(_frozen_end(way, start, moving), start, -1):
-        tensor = _only_live_tensor(graph, end)
+        tensor = live[end]
         if tensor is not None and any(_has_weights(step.operation) for step in way[start:end]):
             try:
                 prefix = keras.Model(before, tensor, name="frozen_prefix")
@@ -119,11 +120,22 @@ def _frozen_end(way: list[Step], start: int, moving: int) -> int:
 
 def _only_live_tensor(graph: keras.Model, count: int) -> keras.KerasTensor | None:
     """The one tensor that carries everything on after the first `count` steps, or None where there are several."""
+    return _live_tensors(graph)[count]
+
+
+def _live_tensors(graph: keras.Model) -> list[keras.KerasTensor | None]:
+    """`_only_live_tensor` for every count from 0, in one pass over the graph."""
     way = steps(graph)
-    made = {id(tensor): tensor for tensor in [*graph.inputs, *(out for step in way[:count] for out in step.outputs)]}
-    needed = [tensor for step in way[count:] for tensor in step.inputs] + list(graph.outputs)
-    live = {id(tensor) for tensor in needed if id(tensor) in made}
-    return made[live.pop()] if len(live) == 1 else None
+    last = {id(tensor): index for index, step in enumerate(way) for tensor in step.inputs}  # the last step to need it
+    last |= {id(tensor): len(way) for tensor in graph.outputs}
+    live = {id(tensor): tensor for tensor in graph.inputs}
+    found: list[keras.KerasTensor | None] = []
+    for count in range(len(way) + 1):
+        if count:
+            live |= {id(tensor): tensor for tensor in way[count - 1].outputs}
+        live = {key: tensor for key, tensor in live.items() if last.get(key, -1) >= count}
+        found.append(next(iter(live.values())) if len(live) == 1 else None)
+    return found
 
 
 def _learns(operation: object) -> bool:

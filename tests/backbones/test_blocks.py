@@ -53,6 +53,48 @@ def test_top_selects_the_last_blocks():
     assert paths == [f"backbone/{name}" for block in names(find_blocks(model))[-2:] for name in block]
 
 
+def test_a_module_with_running_numbers_is_one_block():
+    """InceptionV3 names its layers by running numbers; five convolutions, then its eleven modules, by the graph."""
+    for _ in range(2):
+        net = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(75, 75, 3))
+        sizes = [len(block) for block in find_blocks(net)]
+        assert sizes == [2] * 5 + [14] * 3 + [8] + [20] * 4 + [12, 18, 18]
+
+
+def test_a_shortcut_belongs_to_what_runs_beside_it():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
+    for i in (1, 2):
+        y = keras.layers.BatchNormalization(name=f"norm_{i}")(x)  # before its convolution, in the same branch
+        y = keras.layers.Conv2D(4 * i, 3, padding="same", name=f"conv_{i}")(y)
+        x = keras.layers.Add()([keras.layers.Conv2D(4 * i, 1, name=f"shortcut_{i}")(x), y])
+    x = keras.layers.Conv2D(4, 1, name="last")(x)
+    blocks = [set(block) for block in names(find_blocks(keras.Model(inputs, x)))]
+    assert blocks == [{"stem"}, *({f"norm_{i}", f"conv_{i}", f"shortcut_{i}"} for i in (1, 2)), {"last"}]
+
+
+def test_what_runs_through_the_whole_model_divides_nothing():
+    inputs = keras.Input((8, 8, 3))
+    x = inputs
+    for i in range(4):
+        x = keras.layers.Conv2D(3, 3, padding="same", name=f"conv_{i}")(x)
+    model = keras.Model(inputs, keras.layers.Concatenate()([inputs, x]))
+    assert names(find_blocks(model)) == [[f"conv_{i}"] for i in range(4)]
+
+
+def test_the_head_of_a_flat_classifier_is_no_block():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="first")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="second")(x))
+    flat = keras.Model(inputs, keras.layers.Dense(2, name="classes")(x))
+    assert names(find_blocks(flat)) == [["first"], ["second"]]
+    assert [path for path, _ in select(flat, "top:1")] == ["second"]
+    named = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="body"), keras.layers.Dense(2, name="head")]
+    )
+    assert names(find_blocks(named)) == [["body"]]
+
+
 def test_one_rule_for_all_others(small_backbone):
     assert names(find_blocks(small_backbone())) == [["first", "first_bn"], ["second", "second_bn"]]
     stack = keras.Sequential(

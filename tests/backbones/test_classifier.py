@@ -68,6 +68,17 @@ def test_the_encoder_is_the_classifier_without_its_head():
     np.testing.assert_array_equal(np.asarray(model.get_layer("head")(encoder(pixels()))), np.asarray(model(pixels())))
 
 
+def test_tokens_of_a_model_of_ones_own():
+    """(batch, tokens, channels), of which only the caller knows whether the first speaks for all."""
+    inputs = keras.Input((8, 8, 3))
+    own = keras.Model(inputs, keras.layers.Reshape((-1, 5))(keras.layers.Conv2D(5, 4, 4)(inputs)))
+    x = pixels(shape=(8, 8, 3))
+    tokens = np.asarray(own(x))
+    expected = {None: tokens.mean(1), "avg": tokens.mean(1), "max": tokens.max(1), "token": tokens[:, 0]}
+    for pooling, features in (expected | {"flatten": tokens.reshape(2, -1)}).items():
+        np.testing.assert_allclose(np.asarray(build_encoder(own, pooling=pooling)(x)), features, rtol=1e-5, atol=1e-4)
+
+
 def test_poolings_are_what_they_say():
     encoder = {
         how: build_encoder("mobilenet_0.25", weights=None, input_shape=(64, 64, 3), pooling=how)
@@ -114,7 +125,7 @@ def test_mixed_precision_keeps_pixels_and_logits_in_float32(mixed_precision):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("name", ["mobilenet_0.25", "resnet50", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["mobilenet_0.25", "resnet50", "efficientnet_b0", "convnext_tiny"])
 def test_other_channels_without_pretrained_weights(name, channels):
     model = build_classifier(name, 2, weights=None, input_shape=(32, 32, channels), augmentation="strong")
     assert model.output_shape == (None, 2)
@@ -223,11 +234,10 @@ BAD = [
     ({"weights": 5}, TypeError, r"`weights` must be 'imagenet', the path of an .h5 file, or None\. Received: 5"),
     ({"weights": "nothing.h5"}, ValueError, r"`weights` must be .* an .h5 file that exists\. Received: 'nothing.h5'"),
     (
-        {"weights": "imagenet", "input_shape": (64, 64, 1)},
+        {"weights": "imagenet", "input_shape": (64, 64, 2)},
         ValueError,
-        r"ImageNet weights are for three channels .* give weights=None\. Received: input_shape=\(64, 64, 1\)",
+        r"takes pictures of one \(grey\), three or four channels; .* give weights=None\. Received: 2 channels",
     ),
-    ({"weights": "imagenet", "input_shape": (64, 64, 4)}, ValueError, r"ImageNet weights are for three channels"),
     ({"input_shape": (31, 64, 3)}, ValueError, r"needs pictures of at least 32 x 32; .* Received: \(31, 64, 3\)"),
     (
         {"input_shape": (64, 64)},
@@ -262,7 +272,7 @@ def test_models_that_are_no_backbone(small_backbone):
     a, b = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
     wide = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(2, 3)(wide)
-    three = keras.layers.Reshape((-1, 2))(keras.layers.Conv2D(2, 3)(a))
+    five = keras.layers.Reshape((-1, 2, 1, 1))(keras.layers.Conv2D(2, 3)(a))
     cases = [
         (
             {"backbone": keras.Model([a, b], a + b)},
@@ -280,7 +290,11 @@ def test_models_that_are_no_backbone(small_backbone):
         ),
         ({"backbone": Subclassed()}, r"does not say which pictures it takes; give `input_shape`"),
         ({"backbone": Subclassed(2), "input_shape": (8, 8, 3)}, r"must give one tensor\. Received: model 'mine'"),
-        ({"backbone": keras.Model(a, three)}, r"must give a feature map .* Received: output shape \(None, 36, 2\)"),
+        (
+            {"backbone": keras.Model(a, five)},
+            r"must give a feature map .*, tokens .* Received: output shape \(None, 36,",
+        ),
+        ({"backbone": small_backbone(), "pooling": "token"}, r"Pooling 'token' takes the first of a fixed number"),
         ({"backbone": small_backbone(), "preprocessing": "tv"}, r"Unknown preprocessing\. .* Received: 'tv'"),
     ]
     for arguments, match in cases:
@@ -291,11 +305,23 @@ def test_models_that_are_no_backbone(small_backbone):
         build_classifier(small_backbone(), 2, preprocessing=3)
 
 
-def test_without_a_network_one_sentence_says_what_to_do(monkeypatch, capsys):
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
     def refuse(*args, **kwargs):
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+
+def test_the_published_file_is_asked_for(no_network):
+    """Some families make the file's name from the model's, which must therefore not be `backbone`."""
+    for name, file in (("efficientnet_b0", "efficientnetb0_notop.h5"), ("convnext_tiny", "convnext_tiny_notop.h5")):
+        with pytest.raises(ValueError, match=rf"could not be fetched \(URL fetch failure on .*/{file}"):
+            build_classifier(name, 2, input_shape=(37, 41, 3))
+
+
+def test_without_a_network_one_sentence_says_what_to_do(no_network, capsys):
     with pytest.raises(ValueError, match=r"ImageNet weights of 'mobilenet_0\.25' could not be fetched") as caught:
         build_classifier("mobilenet_0.25", 2, input_shape=(37, 41, 3))
     message = str(caught.value)
@@ -307,7 +333,7 @@ def test_without_a_network_one_sentence_says_what_to_do(monkeypatch, capsys):
 
 
 def test_the_examples_run():
-    for room in ("augmentation", "catalog", "classifier", "encoder", "preprocessing"):
+    for room in ("augmentation", "catalog", "catalog_table", "classifier", "encoder", "preprocessing"):
         result = doctest.testmod(importlib.import_module(f"keras_transfer.backbones.{room}"))
         assert result.failed == 0
         assert result.attempted > 0

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transfer.backbones import load_weights_exactly
+from keras_transfer.backbones import load_weights_exactly, weights
+from keras_transfer.backbones.h5 import compare, read
 
 SHAPE = (32, 32, 3)
 
@@ -112,6 +113,18 @@ def test_another_width_names_the_first_mismatch_and_the_width_that_fits(tmp_path
 def test_another_family_is_named_too(tmp_path):
     mobilenet(0.35, constructor="MobileNetV2").save_weights(tmp_path / "a.weights.h5")
     assert_refused(mobilenet(0.25), tmp_path / "a.weights.h5", r"The file fits 'mobilenet_v2_0.35'\.")
+
+
+def test_few_backbones_are_built_to_find_the_one_that_fits(tmp_path, monkeypatch):
+    """Building all fifty would take minutes: the number of parameters in the file leaves one."""
+    source = keras.applications.MobileNetV3Small(weights=None, classes=7, input_shape=SHAPE)
+    source.save_weights(tmp_path / "a.weights.h5")
+    tried = []
+    monkeypatch.setattr(weights, "compare", lambda model, file: tried.append(model.name) or compare(model, file))
+    assert weights.fitting_name(read(tmp_path / "a.weights.h5")) is None  # it has a layer more than a classifier
+    keras.applications.MobileNetV3Small(weights=None, include_top=False, input_shape=SHAPE).save(tmp_path / "a.h5")
+    assert weights.fitting_name(read(tmp_path / "a.h5")) == "mobilenet_v3_small"
+    assert len(tried) <= 2
 
 
 def test_a_file_that_fits_nothing_says_only_what_does_not_fit(tmp_path, small_backbone):

@@ -13,5 +13,8 @@ __getattr__, __dir__ = attach(
         "load_images": ".images",
         "Pictures": ".pictures",
         "digits": ".samples",
+        "scan_folder": ".scan",
+        "ScanReport": ".scan_report",
+        "class_weights": ".balance",
     },
 )

@@ -8,8 +8,8 @@ import numpy as np
 
 from .assemble import Table, check_class_names
 from .pictures import parallel
+from .reading import pixel_digest
 from .resize import check_image_size, resize
-from .scan import pixel_digest
 
 CHUNK = 256  # small pictures go to the threads in handfuls, or handing them over costs more than resizing
 

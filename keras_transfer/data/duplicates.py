@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from .scan import bulleted
+from .reading import bulleted
 
 _RANK = {"train": 0, "validation": 1, "test": 2}
 

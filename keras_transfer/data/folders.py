@@ -1,7 +1,7 @@
 """A folder of pictures on disk: which file belongs to which class, and to which split where there are split folders."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,12 @@ SPLIT_FOLDERS = {
 }
 SPLITS = ("train", "validation", "test")
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+# What is told of a layout that a scan can go on from: kind, path below the root, sentence.
+Tell = Callable[[str, str, str], None]
+
+
+def _refuse(kind: str, name: str, sentence: str) -> None:
+    raise ValueError(sentence)
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,13 @@ class Folder:
         return tuple(split for split in SPLITS if split in self.splits)
 
 
-def read_folder(path: str | Path, least_classes: int = 2) -> Folder:
+def read_folder(path: str | Path, least_classes: int = 2, tell: Tell = _refuse) -> Folder:
     """Find the pictures below `path`: class sub-folders, or train/, val/ and test/ with class sub-folders.
 
     Split folders are recognised in any case, also as training, valid, validation and testing. Classes are sorted by
     name, files by relative name, so that nothing depends on the order in which the file system lists them. Folders
-    inside a class folder belong to the class; hidden files, `Thumbs.db` and `desktop.ini` are ignored.
+    inside a class folder belong to the class; hidden files, `Thumbs.db` and `desktop.ini` are ignored. A wrong layout is
+    a `ValueError`; where the rest can be understood without it, `tell` is asked instead, which raises unless given.
 
     Example: `read_folder("photos/").class_names`
     """
@@ -62,9 +69,9 @@ def read_folder(path: str | Path, least_classes: int = 2) -> Folder:
             "Expected one sub-folder of pictures per class (such as photos/ants, photos/bees), found no sub-folder; "
             f"sort the pictures into class folders. Received: {str(path)!r}"
         )
-    _no_loose_pictures(root)
+    _no_loose_pictures(root, root, tell)
     if not split_folders:
-        return _collect(root, {None: root}, least_classes)
+        return _collect(root, {None: root}, least_classes, tell)
     if len(split_folders) < len(folders):
         others = sorted(folder.name for folder in folders if folder not in split_folders)
         raise ValueError(
@@ -72,10 +79,10 @@ def read_folder(path: str | Path, least_classes: int = 2) -> Folder:
             f"({_listed(others)}); keep class folders inside the split folders, or rename a class that is called like "
             f"a split. Received: {str(path)!r}"
         )
-    return _collect(root, _by_split(root, split_folders), least_classes)
+    return _collect(root, _by_split(root, split_folders, tell), least_classes, tell)
 
 
-def _by_split(root: Path, folders: list[Path]) -> dict[str | None, Path]:
+def _by_split(root: Path, folders: list[Path], tell: Tell) -> dict[str | None, Path]:
     by_split: dict[str | None, Path] = {}
     for folder in folders:
         split = SPLIT_FOLDERS[folder.name.lower()]
@@ -91,7 +98,7 @@ def _by_split(root: Path, folders: list[Path]) -> dict[str | None, Path]:
             f"with its class folders. Received: {str(root)!r}"
         )
     for folder in folders:
-        _no_loose_pictures(folder)
+        _no_loose_pictures(root, folder, tell)
         if not _sub_folders(folder):
             raise ValueError(
                 f"The split folder {folder.name!r} holds no class folders; sort its pictures into one sub-folder per "
@@ -100,33 +107,38 @@ def _by_split(root: Path, folders: list[Path]) -> dict[str | None, Path]:
     return by_split
 
 
-def _collect(root: Path, by_split: dict[str | None, Path], least_classes: int) -> Folder:
+def _collect(root: Path, by_split: dict[str | None, Path], least_classes: int, tell: Tell) -> Folder:
     top = by_split.get("train", root)
     class_folders = _sub_folders(top)
-    class_names = tuple(folder.name for folder in class_folders)
-    _check_classes(root, top, class_folders, least_classes)
+    class_names = [folder.name for folder in class_folders]
+    known = set(class_names)
+    _check_classes(root, top, class_folders, least_classes, tell)
     found: list[tuple[str, Path, int, str | None]] = []
     for split, folder in by_split.items():
         for class_folder in _sub_folders(folder):
             where = class_folder.relative_to(root).as_posix()
-            if class_folder.name not in class_names:
-                raise ValueError(
+            if class_folder.name not in known:
+                tell(
+                    "unknown_class", where,
                     f"The class {class_folder.name!r} is in {folder.name!r} but not in {top.name!r}; give it training "
-                    f"pictures or remove {where!r}. Received: {str(root)!r}"
-                )
+                    f"pictures or remove {where!r}. Received: {str(root)!r}",
+                )  # fmt: skip
+            if class_folder.name not in class_names:
+                class_names.append(class_folder.name)
             files = list(_files(class_folder, ()))
             if not files:
-                raise ValueError(
-                    f"The class folder {where!r} is empty; add pictures or remove the folder. Received: {str(root)!r}"
-                )
+                tell(
+                    "empty_class", where,
+                    f"The class folder {where!r} is empty; add pictures or remove the folder. Received: {str(root)!r}",
+                )  # fmt: skip
             label = class_names.index(class_folder.name)
             found += [(file.relative_to(root).as_posix(), file, label, split) for file in files]
     found.sort(key=lambda entry: entry[0])
-    names, paths, labels, splits = (list(column) for column in zip(*found, strict=True))
-    return Folder(root, class_names, paths, names, labels, splits)
+    names, paths, labels, splits = ([entry[column] for entry in found] for column in range(4))
+    return Folder(root, tuple(class_names), paths, names, labels, splits)  # type: ignore[arg-type]
 
 
-def _check_classes(root: Path, top: Path, class_folders: list[Path], least_classes: int) -> None:
+def _check_classes(root: Path, top: Path, class_folders: list[Path], least_classes: int, tell: Tell) -> None:
     for folder in class_folders:
         inner = [inside.name for inside in _sub_folders(folder)]
         if inner and all(name.lower() in SPLIT_FOLDERS for name in inner):
@@ -142,20 +154,22 @@ def _check_classes(root: Path, top: Path, class_folders: list[Path], least_class
     if len(class_folders) < least_classes:
         inner = [inside.name for inside in _sub_folders(class_folders[0])]
         hint = f"if the classes are {_listed(inner)}, pass {str(class_folders[0])!r}" if inner else "add one"
-        raise ValueError(
+        tell(
+            "single_class", class_folders[0].relative_to(root).as_posix(),
             f"A classifier needs at least two classes, found only {class_folders[0].name!r}; {hint}. "
-            f"Received: {str(top)!r}"
-        )
+            f"Received: {str(top)!r}",
+        )  # fmt: skip
 
 
-def _no_loose_pictures(folder: Path) -> None:
+def _no_loose_pictures(root: Path, folder: Path, tell: Tell) -> None:
     """Pictures outside class folders have no label; other files there (a README, a table) are none of our business."""
     for entry in _entries(folder):
         if entry.is_file() and is_picture(entry):
-            raise ValueError(
+            tell(
+                "outside_classes", entry.relative_to(root).as_posix(),
                 f"The picture {entry.name!r} lies outside the class folders; move it into one or remove it. "
-                f"Received: {str(folder)!r}"
-            )
+                f"Received: {str(folder)!r}",
+            )  # fmt: skip
 
 
 def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:

@@ -3,18 +3,22 @@
 import csv
 import io
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..core.files import atomic_write
 from .arrays import read_arrays
 from .assemble import Table, make_splits, settle
 from .folders import read_folder
 from .pictures import InMemory, Pictures, dataset
+from .reading import read, refuse_unreadable
 from .resize import check_image_size, check_resize
-from .scan import refuse_unreadable, scan
+from .scan import scan_of_arrays, scan_of_folder
+from .scan_report import ScanReport
 from .split import check_fraction
 from .summary import as_html, as_text
 
@@ -25,18 +29,19 @@ class ImageData:
     `splits` maps "train", "validation" and, where given, "test" to `Pictures` (by index); `train`, `validation` and
     `test` are the same as `tf.data.Dataset` of float32 pictures in 0..255 (B, height, width, channels) and labels.
     `train` is shuffled anew with the seed every time it is read, the others keep their order. `skipped` lists (path,
-    reason) of what was left out, `seconds` is what reading the folder took.
+    reason) of what was left out, `seconds` is what reading the folder took. `scan` is what the same pass found of
+    damage, duplicates, imbalance and odd sizes.
     """
 
     def __init__(
         self, class_names: Sequence[str], splits: dict[str, Pictures], *, image_size: tuple[int, int], channels: int,
         resize: str = "squash", batch_size: int = 32, seed: int = 0, labels: str = "int",
-        skipped: Sequence[tuple[str, str]] = (), seconds: float = 0.0,
+        skipped: Sequence[tuple[str, str]] = (), seconds: float = 0.0, scan: Callable[[], ScanReport] | None = None,
     ) -> None:  # fmt: skip
         self.class_names, self.splits = tuple(class_names), splits
         self.image_size, self.channels, self.resize = image_size, channels, resize
         self.batch_size, self.seed, self.labels = batch_size, seed, labels
-        self.skipped, self.seconds = list(skipped), seconds
+        self.skipped, self.seconds, self._scan = list(skipped), seconds, scan
 
     @classmethod
     def from_arrays(
@@ -61,12 +66,21 @@ class ImageData:
         settle(table, fraction=fraction, seed=seed, skip=on_bad == "skip")
         height, width, channels = pixels.shape[1:]
         recipe = f"{(height, width)} {channels} {resize} arrays"
+        sizes = [size for pictures, _ in given.values() for size in [np.shape(pictures)[1:3]] * len(pictures)]
         return cls(
             table.class_names,
             make_splits(table, InMemory(pixels), one_hot=labels == "onehot", recipe=recipe),
             image_size=(height, width), channels=channels, resize=resize, batch_size=batch_size, seed=seed,
-            labels=labels, skipped=table.named_skips(),
+            labels=labels, skipped=table.named_skips(), scan=lambda: scan_of_arrays(table, sizes, pixels),
         )  # fmt: skip
+
+    @cached_property
+    def scan(self) -> ScanReport | None:
+        """The report of `kt.scan_folder` on these very pictures and splits, without decoding any again; None where unknown.
+
+        Near-duplicates are looked for when it is first asked for. Of arrays there are classes, sizes and duplicates.
+        """
+        return self._scan() if self._scan else None
 
     @cached_property
     def train(self) -> Any:
@@ -127,7 +141,7 @@ def load_images(
     if channels not in (1, 3, 4):
         raise ValueError(f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA). Received: {channels!r}")
     folder = read_folder(path)
-    found = scan(folder.names, folder.paths, image_size=size, how=how, channels=channels, show_progress=show_progress)
+    found = read(folder.names, folder.paths, image_size=size, how=how, channels=channels, show_progress=show_progress)
     table = Table(
         folder.class_names, folder.names, folder.labels, folder.splits, found.digests, found.keys, repr(str(path)),
         skipped={row: reason for row, reason in enumerate(found.reasons) if reason},
@@ -139,6 +153,7 @@ def load_images(
     return ImageData(
         folder.class_names, splits, image_size=size, channels=channels, resize=how, batch_size=batch_size, seed=seed,
         labels=labels, skipped=table.named_skips(), seconds=found.seconds,
+        scan=lambda: scan_of_folder(folder, table.splits, found.looks, found.seconds),
     )  # fmt: skip
 
 

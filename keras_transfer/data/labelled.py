@@ -8,8 +8,8 @@ import numpy as np
 from ..core.messages import nearest
 from .folders import read_folder
 from .pictures import Pictures
+from .reading import read, refuse_unreadable
 from .resize import check_image_size, check_resize
-from .scan import refuse_unreadable, scan
 
 
 def load_labelled(
@@ -41,7 +41,7 @@ def load_labelled(
     wanted = next((split for split in ("test", "validation", "train") if split in given), None)
     rows = [row for row, split in enumerate(folder.splits) if split == wanted]
     names, paths = [folder.names[row] for row in rows], [folder.paths[row] for row in rows]
-    found = scan(names, paths, image_size=size, how=how, channels=channels, show_progress=show_progress)
+    found = read(names, paths, image_size=size, how=how, channels=channels, show_progress=show_progress)
     skipped = [(names[at], reason) for at, reason in enumerate(found.reasons) if reason]
     if on_bad == "raise":
         refuse_unreadable(skipped, folder.root)

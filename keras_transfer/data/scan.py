@@ -1,89 +1,74 @@
-"""The one pass over all files before training: which decode, a digest of their pixels, and the resized copies kept."""
+"""Scan a folder of pictures before a training: every file decoded, and whatever is wrong with it told, without stopping."""
 
-import hashlib
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..core.progress import progress
-from .pictures import InMemory, OnDisk, Pixels, parallel
-from .resize import UnreadablePicture, decode, resize
+from .assemble import Table, readable
+from .findings import Looked, findings, sizes
+from .folders import Folder, read_folder
+from .near import thumbnail
+from .reading import Look, look_over
+from .scan_report import ScanReport
 
-MEMORY_LIMIT = 2 * 1024**3  # bytes of resized pictures that are kept; beyond, files are decoded again
-LISTED = 20
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What the pass found, a row a file: digests of the pixels, keys for the fingerprint, and reasons (None: good)."""
-
-    pixels: Pixels
-    digests: list[bytes]
-    keys: list[bytes]
-    reasons: list[str | None]
-    seconds: float
+Seconds = Callable[[], float]
 
 
-def scan(
-    names: Sequence[str],
-    paths: Sequence[Path],
-    *,
-    image_size: tuple[int, int],
-    how: str = "squash",
-    channels: int = 3,
-    show_progress: bool | None = None,
-) -> Scan:
-    """Decode every file once, in threads; keep the resized pictures where they take at most `MEMORY_LIMIT` bytes."""
+def scan_folder(path: str | Path, *, show_progress: bool | None = None) -> ScanReport:
+    """Look at every file below `path` (class folders, with or without train/, val/, test/ above) and report.
+
+    Damaged, empty, mislabelled and doubled files are findings, not exceptions: so is what `load_images` would refuse.
+    Severity "error" is what `fit` refuses (unless `--on-bad skip` leaves it out), "warning" spoils a training or its
+    figures, "note" is dealt with. Nearly equal pictures (saved again, resized, cut by up to a twentieth, brightened,
+    greyed, mirrored) are told where both sides have 32 pixels. Nothing is changed on disk. Raises `ValueError` only
+    where no classes can be made out: no such folder, no sub-folder, split folders beside class folders.
+
+    Example: `report = kt.scan_folder("photos/"); print(report); report.save("scan.json")`
+    """
     start = time.perf_counter()
-    shape = (len(paths), *image_size, channels)
-    kept = np.empty(shape, np.uint8) if np.prod(shape, dtype=np.int64) <= MEMORY_LIMIT else None
-
-    def look(row: int) -> tuple[bytes, bytes, str | None]:
-        try:
-            picture = decode(paths[row], channels)
-            state = os.stat(paths[row])
-            name = names[row].encode()
-        except UnreadablePicture as error:
-            return b"", b"", error.reason
-        except UnicodeEncodeError:
-            return b"", b"", "its name is not UTF-8"
-        except OSError as error:
-            return b"", b"", str(error.strerror)
-        if kept is not None:
-            kept[row] = resize(picture, image_size, how)
-        digest = pixel_digest(picture)
-        key = hashlib.sha256(b"%s\0%d\0%d\0" % (name, state.st_size, state.st_mtime_ns) + digest).digest()
-        return digest, key, None
-
-    rows = progress(parallel(look, range(len(paths))), total=len(paths), text="Reading pictures", show=show_progress)
-    digests, keys, reasons = (list(column) for column in zip(*rows, strict=True))
-    pixels = OnDisk(paths, image_size, how, channels) if kept is None else InMemory(kept)
-    return Scan(pixels, digests, keys, reasons, time.perf_counter() - start)
+    told: dict[str, list[str]] = defaultdict(list)
+    folder = read_folder(path, tell=lambda kind, name, sentence: told[kind].append(readable(name)))
+    looks = look_over(folder.names, folder.paths, show_progress)
+    return _report(folder, folder.splits, looks, told, lambda: time.perf_counter() - start)
 
 
-def pixel_digest(picture: np.ndarray) -> bytes:
-    """A digest that two pictures share exactly when shape and pixels are equal."""
-    digest = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(picture).data)
-    return digest.digest()
+def scan_of_folder(folder: Folder, splits: Sequence[str | None], looks: Sequence[Look], seconds: float) -> ScanReport:
+    """The same report from looks that `load_images` took, with the splits that it made."""
+    start = time.perf_counter()
+    return _report(folder, splits, looks, {}, lambda: seconds + time.perf_counter() - start)
 
 
-def refuse_unreadable(unreadable: Sequence[tuple[str, str]], folder: Path) -> None:
-    """Raise one error for all unreadable files: the first 20 with their reasons, and how to go on without them."""
-    if not unreadable:
-        return
-    lines = [f"{name}: {reason}" for name, reason in unreadable]
-    raise ValueError(
-        f"Files that cannot be read as pictures: {len(unreadable)}. Mend or remove them, or leave them out with "
-        f"--on-bad skip (on_bad='skip').\n{bulleted(lines)}\nReceived: {str(folder)!r}"
-    )
+def scan_of_arrays(table: Table, sizes: Sequence[tuple[int, int]], pixels: np.ndarray) -> ScanReport:
+    """What applies to arrays: classes, sizes and duplicates. `sizes` and `pixels` (n, h, w, C) are in the table's order."""
+    start = time.perf_counter()
+    rows = zip(table.digests, sizes, pixels, strict=True)
+    looks = [Look(digest, size=size, thumbnail=thumbnail(picture)) for digest, size, picture in rows]
+    looked = Looked(table.class_names, table.names, table.labels, table.splits, looks)
+    return _made("arrays", looked, {}, lambda: time.perf_counter() - start)
 
 
-def bulleted(lines: Sequence[str]) -> str:
-    """Up to 20 lines of a list, and how many more there are."""
-    more = [f"  ... and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-    return "\n".join([f"  {line}" for line in lines[:LISTED]] + more)
+def _report(
+    folder: Folder, splits: Sequence[str | None], looks: Sequence[Look], told: dict[str, list[str]], seconds: Seconds
+) -> ScanReport:
+    told = {**told, "ignored": [name for name in _ignored(folder) if name not in told.get("outside_classes", ())]}
+    names = [readable(name) for name in folder.names]
+    return _made(str(folder.root), Looked(folder.class_names, names, folder.labels, splits, looks), told, seconds)
+
+
+def _made(where: str, looked: Looked, told: dict[str, list[str]], seconds: Seconds) -> ScanReport:
+    found = findings(looked, told)
+    counts, spread = looked.counts(), sizes(looked.looks)
+    return ScanReport(where, len(looked.looks), len(looked.good), seconds(), counts, spread, found)
+
+
+def _ignored(folder: Folder) -> list[str]:
+    """Names of the files that nobody reads: hidden, of the system, or beside the classes; links are not followed."""
+    known, found = set(folder.names), []
+    for above, _, files in os.walk(folder.root):
+        names = ((Path(above) / file).relative_to(folder.root).as_posix() for file in files)
+        found += [readable(name) for name in names if name not in known]
+    return sorted(found)

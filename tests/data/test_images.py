@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_transfer.core.source import Source
-from keras_transfer.data import ImageData, load_images, load_picture, scan
+from keras_transfer.data import ImageData, load_images, load_picture, reading
 from keras_transfer.data.pictures import InMemory, OnDisk
 from keras_transfer.data.resize import resize
 
@@ -22,7 +22,7 @@ Write = Callable[..., Path]
 @pytest.fixture(params=["memory", "disk"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
     if request.param == "disk":
-        monkeypatch.setattr(scan, "MEMORY_LIMIT", 0)
+        monkeypatch.setattr(reading, "MEMORY_LIMIT", 0)
     return InMemory if request.param == "memory" else OnDisk
 
 
@@ -109,7 +109,7 @@ def test_gather_is_the_one_resize_function(photos: Path, way: type, how: str, ch
 
 def test_memory_and_disk_are_equal_also_in_their_fingerprint(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = load_images(photos, image_size=8).splits["train"]
-    monkeypatch.setattr(scan, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(reading, "MEMORY_LIMIT", 0)
     again = load_images(photos, image_size=8).splits["train"]
     np.testing.assert_array_equal(kept.gather(range(12))[0], again.gather(range(12))[0])
     assert kept.fingerprint == again.fingerprint

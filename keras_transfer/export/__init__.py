@@ -5,9 +5,13 @@ from ..core.lazy import attach
 _NAMES = {
     "inference_model": ".inference",
     "export_tflite": ".tflite",
-    "certify": ".certificate",
+    "certify": ".parity",
     "Certificate": ".certificate",
     "CertificateError": ".certificate",
+    "compress_to": ".compress",
+    "Ladder": ".ladder",
+    "CompressionError": ".ladder",
+    "latency": ".timing",
     "LiteRTModel": ".litert",
     "read_io": ".io_json",
 }

@@ -55,8 +55,10 @@ class HeldOut:
 
     def _first(self, limit: int | None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         left = limit
-        for x, y, *_ in self.samples:  # type: ignore[union-attr]
-            x, y = (x, y) if left is None else (x[:left], y[:left])
+        for batch in self.samples:  # type: ignore[union-attr]
+            if len(batch) < 2:
+                raise ValueError("A data set to measure on gives batches (x, y). Received: batches of pictures alone")
+            x, y = batch[:2] if left is None else (batch[0][:left], batch[1][:left])
             if len(x):
                 yield x, y
             if left is not None:

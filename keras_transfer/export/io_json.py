@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..core.files import write_json
 from ..data.resize import RESIZES, decode
+from .precisions import PRECISIONS
 
 NAME = "io.json"
 FORMAT = 1
-TOLERANCE = {"float32": 1e-4}  # largest difference of a probability, by precision
 ORDER = {1: "L", 3: "RGB", 4: "RGBA"}
 _LAYOUT: dict[str, Any] = {
     "format": int,
@@ -34,6 +33,7 @@ _LAYOUT: dict[str, Any] = {
     "reference": {"png": str, "expected": list},
 }
 _FILE = {"precision": str, "sha256": str, "tolerance": float}
+_ROUNDED = {**_FILE, "expected": list}  # not float32: the file's own answer to the reference picture
 
 
 def describe_io(picture: np.ndarray, expected: np.ndarray, labels: Sequence[str], resize: str) -> dict[str, Any]:
@@ -69,36 +69,6 @@ def describe_io(picture: np.ndarray, expected: np.ndarray, labels: Sequence[str]
     }
 
 
-def add_file(folder: str | Path, description: dict[str, Any], name: str, precision: str, sha256: str) -> Path:
-    """Write `description` as the `io.json` of `folder`, with the entry of one more `.tflite`."""
-    entry = {"precision": precision, "sha256": sha256, "tolerance": TOLERANCE[precision]}
-    return write_json(Path(folder) / NAME, {**description, "files": {**description["files"], name: entry}})
-
-
-def shared_io(path: str | Path) -> dict[str, Any] | None:
-    """The `io.json` that the file at `path` would share with others that lie there, or None where there are none."""
-    path = Path(path)
-    try:
-        found = read_io(path.with_name(NAME))
-    except (OSError, ValueError):
-        return None  # nothing that a file could rely on
-    found["files"] = {
-        name: entry for name, entry in found["files"].items() if name != path.name and path.with_name(name).is_file()
-    }
-    return found if found["files"] else None
-
-
-def remove_file(folder: str | Path, name: str) -> None:
-    """Take one file's entry out of the `io.json` of `folder`, and the `io.json` away with the last one."""
-    path = Path(folder) / NAME
-    try:
-        found = read_io(path)
-    except (OSError, ValueError):
-        return  # no file could have relied on it
-    if found["files"].pop(name, None) is not None:
-        write_json(path, found) if found["files"] else path.unlink()
-
-
 def read_io(path: str | Path) -> dict[str, Any]:
     """Read and check an `io.json`; a missing or foreign key, a wrong type, parts that do not fit are a `ValueError`."""
     path = Path(path)
@@ -115,8 +85,10 @@ def read_io(path: str | Path) -> dict[str, Any]:
         )
     _check(found, _LAYOUT, "io.json")
     for name, entry in found["files"].items():
-        _check(entry, _FILE, f"io.json files/{name}")
+        rounded = isinstance(entry, dict) and entry.get("precision") in set(PRECISIONS) - {"float32"}
+        _check(entry, _ROUNDED if rounded else _FILE, f"io.json files/{name}")
     given, out = found["input"], found["output"]
+    answers = [found["reference"], *(entry for entry in found["files"].values() if "expected" in entry)]
     fits = {
         "input/order": ORDER.get(given["channels"]) == given["order"],
         "input/shape": given["shape"] == [1, *given["image_size"], given["channels"]] and len(given["image_size"]) == 2,
@@ -124,7 +96,7 @@ def read_io(path: str | Path) -> dict[str, Any]:
         "input/range": given["range"] == [0, 255],
         "input/resize": given["resize"] in RESIZES,
         "output/labels": all(isinstance(one, str) for one in out["labels"]) and out["shape"] == [1, len(out["labels"])],
-        "reference/expected": len(found["reference"]["expected"]) == len(out["labels"]),
+        "reference/expected": all(len(one["expected"]) == len(out["labels"]) for one in answers),
     }
     if wrong := [name for name, good in fits.items() if not good]:
         raise ValueError(

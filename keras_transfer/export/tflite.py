@@ -2,7 +2,8 @@
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import keras
 import numpy as np
 
 from ..core.files import temporary_sibling
-from ..data.resize import check_resize
-from .certificate import Certificate, CertificateError, blank_certificate, compare, failed, full_float32
-from .heldout import HeldOut, check_pictures, held_out, random_pictures
-from .inference import inference_model, predict_batch
-from .io_json import ORDER, TOLERANCE, add_file, describe_io, reference_of, remove_file, shared_io
+from ..core.stderr import held_back
+from .beside import remove_file
+from .calibration import Calibration
+from .certificate import Certificate, CertificateError, failed
+from .precisions import check_precision
+from .subject import make_subject
 
 
 def export_tflite(
@@ -23,55 +25,68 @@ def export_tflite(
     precision: str = "float32",
     *,
     data: Any = None,
+    representative: Any = None,
     class_names: Sequence[str] | None = None,
     resize: str | None = None,
 ) -> Certificate:
     """Write `inference_model(model)` as a `.tflite`, an `io.json` beside it, and prove that it answers alike.
 
-    The file takes "picture", (1, height, width, channels) float32 in 0..255, and gives "probabilities", (1, classes) in
-    the order of `class_names`. The certificate compares Keras and LiteRT on up to 512 pictures of `data`: an
-    `ImageData`, whose held-out split is taken, arrays, or a data set; seeded random pictures where there is none.
+    The file takes "picture", (1, height, width, channels) float32 in 0..255, and gives "probabilities", (1, classes)
+    float32 in the order of `class_names`, whatever the precision. The certificate compares Keras and LiteRT on up to 512
+    pictures of `data`: an `ImageData`, whose held-out split is taken, arrays, or a data set; seeded random pictures
+    where there is none.
 
-    precision: "float32". class_names and resize ("squash", "crop", "pad"): those of `data` where it knows them, else
-    "0", "1", ... and "squash". Raises `CertificateError` where the proof fails or the model cannot be converted; then
-    no file is at `path`.
+    precision, with what its certificate asks for:
+    - "float32": no probability differs by more than 1e-4, and every top class is the same.
+    - "float16": weights in 16 bits, half the bytes; no probability differs by more than 1e-2.
+    - "dynamic": weights in 8 bits, a quarter of the bytes; the top class agrees on 0.95 of the pictures, one picture of
+      slack below 100. Activations are quantised as they come, which is slower on many processors.
+    - "int8": weights and activations in 8 bits (Jacob et al. 2018, arXiv:1712.05877: `r = s (q - z)`, ranges measured on
+      `representative`); the same bar.
 
-    Example: `print(kt.export_tflite(model, "model_float32.tflite", data=data))`
+    representative: training pictures for "int8" (n, height, width, channels) 0..255, a split, or an `ImageData`; 100 of
+    them are taken, spread over the classes. By default the training split of `data`.
+    class_names and resize ("squash", "crop", "pad"): those of `data` where it knows them, else "0", "1", ... and
+    "squash". Raises `CertificateError` where the proof fails or the model cannot be converted; then no file is at
+    `path`. Exports of one model may lie in one folder and share the `io.json`; one of another model is a `ValueError`.
+
+    Example: `print(kt.export_tflite(model, "model_int8.tflite", "int8", data=data))`
     """
-    path = _check_arguments(path, precision)
-    inference = inference_model(model)
-    pictures = held_out(data) if data is not None else None
-    shape = _shape(inference, pictures)
-    pictures = pictures or random_pictures(shape)
-    how = check_resize(resize or pictures.resize or "squash")
-    labels = _labels(class_names if class_names is not None else pictures.class_names, inference.output_shape[-1])
-    with full_float32():
-        description = _description(inference, pictures, labels, how, shared_io(path))
-    blank = blank_certificate(path.name, precision, shape[:2], how, pictures.split)
+    path = check_path(path)
+    int8 = check_precision(precision) == "int8"
+    if representative is not None and not int8:
+        raise ValueError(f"`representative` is for precision 'int8'; leave it out. Received: precision {precision!r}")
+    subject = make_subject(model, data, class_names, resize, int8=int8, representative=representative)
+    description, blank = subject.description(path), subject.blank(path.name, precision)
     try:
         with temporary_sibling(path) as temporary:
             try:
-                temporary.write_bytes(convert(inference, shape))
+                temporary.write_bytes(convert(subject.inference, subject.shape, precision, subject.calibration))
             except Exception as error:  # the converter raises what it likes; any of it means that there is no file
                 raise CertificateError(failed(blank, error)) from error
-            certificate = compare(inference, temporary, pictures, blank)
+            (certificate,) = subject.certificates({temporary: blank}, beside=path)
             if not certificate.passed:
                 raise CertificateError(certificate)
     except CertificateError:
         path.unlink(missing_ok=True)  # one of an earlier export is not this model's
         remove_file(path.parent, path.name)
         raise
-    add_file(path.parent, description, path.name, precision, str(certificate.sha256))
+    subject.install(path, description, certificate)
     return certificate
 
 
-def convert(inference: keras.Model, shape: tuple[int, ...]) -> bytes:
+def convert(
+    inference: keras.Model, shape: tuple[int, ...], precision: str = "float32", calibration: Calibration | None = None
+) -> bytes:
     """The bytes of a `.tflite` for one picture of `shape` (height, width, channels), LiteRT's own operations only.
 
     The graph goes through a SavedModel whose variables are named one by one: a converter that is handed the Keras model
-    beside its concrete function writes a file without weights.
+    beside its concrete function writes a file without weights. What has no int8 kernel stays in float32.
     """
     import tensorflow as tf
+
+    if precision != "float32":
+        _refuse_extremes(inference)
 
     def serve(picture: Any) -> dict[str, Any]:
         return {"probabilities": inference(picture, training=False)}
@@ -83,14 +98,26 @@ def convert(inference: keras.Model, shape: tuple[int, ...]) -> bytes:
     with tempfile.TemporaryDirectory() as folder, _quiet(tf.get_logger()):
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            assert calibration is not None  # make_subject has seen to it
+            converter.representative_dataset = lambda: ({"picture": one} for one in calibration.pictures())
         return converter.convert()
 
 
-def _check_arguments(path: str | Path, precision: str) -> Path:
-    if precision not in TOLERANCE:
-        raise ValueError(
-            f"The precisions that can be exported now are {', '.join(map(repr, TOLERANCE))}. Received: {precision!r}"
-        )
+def _refuse_extremes(inference: keras.Model) -> None:
+    """The converter ends the process, without an exception, where 16 bits cannot hold a weight."""
+    for variable in inference.variables:
+        values = np.asarray(keras.ops.convert_to_numpy(variable))
+        if values.dtype.kind == "f" and not np.abs(values).max(initial=0) <= np.finfo("float16").max:
+            raise ValueError(f"a weight of {variable.path!r} is no number that 16 bits hold (at most 65504)")
+
+
+def check_path(path: str | Path) -> Path:
+    """`path` to export to as a `Path`; a `ValueError` where it is none, or where the backend cannot export."""
     path = Path(path)
     if path.suffix != ".tflite":
         raise ValueError(f"The file to export to must end in '.tflite'. Received: {str(path)!r}")
@@ -102,61 +129,14 @@ def _check_arguments(path: str | Path, precision: str) -> Path:
     return path
 
 
-def _shape(inference: keras.Model, pictures: HeldOut | None) -> tuple[int, int, int]:
-    """Height, width and channels: the model's, and where it leaves them open the pictures'."""
-    shape = tuple(inference.input_shape[1:])
-    if pictures is not None:
-        first = next(iter(pictures.batches(1, 1)), None)
-        if first is None:
-            raise ValueError("There must be at least one picture to measure on. Received: an empty data set")
-        check_pictures(inference, first[0])
-        shape = tuple(first[0].shape[1:])
-    if len(shape) != 3 or None in shape or shape[2] not in ORDER:
-        raise ValueError(
-            "The model must take pictures of a fixed (height, width, channels) with 1, 3 or 4 channels; pass `data`, "
-            f"or build it with an input_shape. Received: {shape}"
-        )
-    return int(shape[0]), int(shape[1]), int(shape[2])
-
-
-def _labels(class_names: Sequence[str] | None, classes: int) -> list[str]:
-    labels = (
-        [str(name) for name in class_names] if class_names is not None else [str(index) for index in range(classes)]
-    )
-    if len(labels) != classes or len(set(labels)) != classes:
-        raise ValueError(
-            f"`class_names` must be {classes} different names, one an output of the model. Received: {labels}"
-        )
-    return labels
-
-
-def _description(
-    inference: keras.Model, pictures: HeldOut, labels: list[str], how: str, shared: dict[str, Any] | None
-) -> dict[str, Any]:
-    """What `io.json` will say: what it says already where other exports of the same model lie there."""
-    first = next(iter(pictures.batches(1, 1)))[0][0]
-    picture = np.rint(np.clip(first, 0, 255)).astype("uint8")
-    ours = describe_io(picture, predict_batch(inference, picture[None], 32)[0], labels, how)
-    if shared is None:
-        return ours
-    same = shared["input"] == ours["input"] and shared["output"] == ours["output"]
-    if same:
-        picture, expected = reference_of(shared)
-        same = np.allclose(predict_batch(inference, picture[None], 32)[0], expected, atol=TOLERANCE["float32"])
-    if not same:
-        raise ValueError(
-            "A folder holds the exports of one model only; export to another folder, or remove what is there. "
-            f"Received: a folder with another model's {', '.join(shared['files'])}"
-        )
-    return shared
-
-
 @contextlib.contextmanager
-def _quiet(logger: Any) -> Any:
-    """TensorFlow's notes on assets and signatures are not the user's concern here."""
+def _quiet(logger: Any) -> Iterator[None]:
+    """TensorFlow's notes on assets, signatures and its own calibrator are not the user's concern here."""
     level = logger.level
     logger.setLevel("ERROR")
     try:
-        yield
+        with warnings.catch_warnings(), held_back():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)

@@ -28,6 +28,35 @@ def small():
     return build
 
 
+def build_mixed(pictures, seed=0):
+    """A network whose weights make most of its file, and whose answers on the pictures are of all three classes."""
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(seed)
+    steps = [keras.Input((16, 16, 3)), layers.Rescaling(1 / 127.5, -1)]
+    steps += [layers.Conv2D(32, 3, strides=2, activation="relu", name="conv"), layers.BatchNormalization()]
+    steps += [layers.Conv2D(128, 3, strides=2, activation="relu"), layers.Flatten(), layers.Dense(3, name="logits")]
+    model = keras.Sequential(steps, name="mixed")
+    logits = np.asarray(model(pictures[0].astype("float32"), training=False))
+    kernel, bias = model.get_layer("logits").get_weights()
+    scale = 3 / logits.std(0)
+    model.get_layer("logits").set_weights([kernel * scale, bias - logits.mean(0) * scale])
+    return model
+
+
+@pytest.fixture(scope="session")
+def mixed(pictures):
+    return lambda seed=0: build_mixed(pictures, seed)
+
+
+@pytest.fixture(scope="session")
+def labelled(mixed, pictures):
+    """The pictures with the labels that `mixed()` gives them: Keras' accuracy is 1.0."""
+    x = pictures[0]
+    return x, np.asarray(mixed()(x.astype("float32"), training=False)).argmax(1)
+
+
 @pytest.fixture(scope="session")
 def pictures():
     rng = np.random.default_rng(1)

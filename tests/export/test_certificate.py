@@ -7,13 +7,24 @@ import numpy as np
 import pytest
 
 from keras_transfer.export import certify
-from keras_transfer.export.certificate import CertificateError, blank_certificate, judge
+from keras_transfer.export.certificate import CertificateError, blank_certificate
+from keras_transfer.export.parity import judge
+from keras_transfer.export.precisions import allowed_disagreements
 
 BLANK = blank_certificate("model.tflite", "float32", (8, 8), "squash", "test")
 
 
-def verdict(ours, theirs):
-    return judge(np.array(ours, "float32"), np.array(theirs, "float32"), BLANK)
+def verdict(ours, theirs, precision="float32", targets=None):
+    blank = BLANK if precision == "float32" else blank_certificate("model.tflite", precision, (8, 8), "squash", "test")
+    return judge(np.array(ours, "float32"), np.array(theirs, "float32"), blank, targets)
+
+
+def flipped(count, others):
+    """Answers on `count` pictures of which `others` have another top class."""
+    ours = np.tile([0.9, 0.1], (count, 1))
+    theirs = ours.copy()
+    theirs[:others] = theirs[:others, ::-1]
+    return ours, theirs
 
 
 def test_number_equal_answers_pass():
@@ -43,6 +54,38 @@ def test_number_a_disagreement_that_is_no_tie_fails():
     assert not found.passed
     assert (found.top1_agreement, found.ties) == (0.75, 0)
     assert "1 of 4" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed"),
+    # floor(n / 20), one more below 100
+    [(1, 1), (19, 1), (20, 2), (45, 3), (99, 5), (100, 5), (119, 5), (120, 6), (512, 25)],
+)
+@pytest.mark.parametrize("precision", ["dynamic", "int8"])
+def test_number_of_disagreements_that_rounding_is_allowed(precision, count, allowed):
+    assert allowed_disagreements(0.95, count) == allowed
+    passes, fails = verdict(*flipped(count, allowed), precision), verdict(*flipped(count, allowed + 1), precision)
+    assert passes.passed
+    assert passes.top1_agreement == pytest.approx(1 - allowed / count)
+    assert (passes.tolerance, passes.least_agreement) == (None, 0.95)
+    if allowed < count:
+        assert not fails.passed
+        assert f"differs on {allowed + 1} of {count} pictures; at most {allowed} may" in fails.reason
+
+
+def test_number_float16_may_differ_by_a_hundredth_whatever_the_top_class():
+    found = verdict([[0.504, 0.496], [0.9, 0.1]], [[0.496, 0.504], [0.9, 0.1]], "float16")
+    assert found.passed
+    assert (found.top1_agreement, found.tolerance, found.least_agreement) == (0.5, 1e-2, None)
+    assert not verdict([[0.9, 0.1]], [[0.889, 0.111]], "float16").passed
+
+
+def test_number_accuracy_before_and_after():
+    found = verdict(
+        [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]], [[0.9, 0.1], [0.1, 0.9], [0.2, 0.8]], "int8", np.array([0, 1, 1])
+    )
+    assert (found.accuracy_before, found.accuracy_after) == (pytest.approx(2 / 3), 1.0)
+    assert verdict([[0.9, 0.1]], [[0.9, 0.1]]).accuracy_before is None
 
 
 def test_law_the_difference_is_symmetric():

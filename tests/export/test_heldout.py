@@ -63,6 +63,17 @@ def test_what_cannot_be_measured_on_is_refused():
         held_out((X[:0], Y[:0]))
 
 
+def test_batches_without_labels_are_told():
+    class Pictures(keras.utils.PyDataset):
+        num_batches = 1
+
+        def __getitem__(self, index):
+            return (X,)
+
+    with pytest.raises(ValueError, match="batches of pictures alone"):
+        next(held_out(Pictures()).batches())
+
+
 def test_random_pictures_are_seeded_and_fill_the_range():
     one, two = (next(random_pictures((12, 8, 3)).batches(32))[0] for _ in range(2))
     np.testing.assert_array_equal(one, two)

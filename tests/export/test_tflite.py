@@ -42,9 +42,9 @@ def test_the_file_takes_one_picture_and_names_its_ends(exported):
     np.testing.assert_allclose(answer, inference_model(model)(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float16", "dynamic", "int8", "FLOAT32"])
-def test_other_precisions_are_not_there_yet(small, tmp_path, precision):
-    with pytest.raises(ValueError, match=rf"are 'float32'\. Received: '{precision}'"):
+@pytest.mark.parametrize("precision", ["int4", "FLOAT32", None])
+def test_other_precisions_are_refused(small, tmp_path, precision):
+    with pytest.raises(ValueError, match=rf"are 'float32', 'float16', 'dynamic', 'int8'\. Received: {precision!r}"):
         export_tflite(small(), tmp_path / "model.tflite", precision)
     assert left(tmp_path) == []
 
@@ -67,7 +67,7 @@ def test_bad_arguments_are_refused_before_anything_is_written(small, pictures, t
 
 def converts_another(monkeypatch, other):
     honest = tflite.convert
-    monkeypatch.setattr(tflite, "convert", lambda inference, shape: honest(inference_model(other), shape))
+    monkeypatch.setattr(tflite, "convert", lambda inference, *how: honest(inference_model(other), *how))
 
 
 def test_law_a_file_that_answers_otherwise_is_not_left(small, pictures, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_law_the_file_of_an_earlier_export_goes_too(copied, small, pictures, mon
 
 
 def test_a_model_that_cannot_be_converted_fails_its_certificate(small, pictures, tmp_path, monkeypatch):
-    def refuse(inference, shape):
+    def refuse(*arguments):
         raise RuntimeError("\n<unknown>: some op is neither a custom op nor a flex op\nmore")
 
     monkeypatch.setattr(tflite, "convert", refuse)
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_converted_fails_its_certificate(small, pictures,
 
 
 def test_a_file_that_litert_cannot_load_fails_its_certificate(small, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(tflite, "convert", lambda inference, shape: b"no model")
+    monkeypatch.setattr(tflite, "convert", lambda *arguments: b"no model")
     with pytest.raises(CertificateError, match="cannot load"):
         export_tflite(small(), tmp_path / "model.tflite", data=pictures)
     assert left(tmp_path) == []
@@ -135,8 +135,14 @@ def test_an_open_picture_size_is_taken_from_the_data(pictures, tmp_path):
 def test_one_folder_holds_one_model(copied, exported, small, pictures):
     _, model, _ = exported
     names = ["ant", "bee", "wasp"]
-    with pytest.raises(ValueError, match=r"one model only.*another model's model_float32.tflite"):
+    with pytest.raises(
+        ValueError, match=r"of one model\. Export to another.*with model_float32.tflite, whose model answers"
+    ):
         export_tflite(small(seed=5), copied / "other.tflite", data=pictures, class_names=names, resize="crop")
+    with pytest.raises(ValueError, match=r"delete model_float32.tflite from .*whose model has other labels"):
+        export_tflite(model, copied / "other.tflite", data=pictures, class_names=names[::-1], resize="crop")
+    with pytest.raises(ValueError, match="whose model takes other pictures"):
+        export_tflite(model, copied / "other.tflite", data=pictures, class_names=names, resize="pad")
     export_tflite(model, copied / "again.tflite", data=pictures[0][::-1], class_names=names, resize="crop")
     assert sorted(json.loads((copied / "io.json").read_text())["files"]) == ["again.tflite", "model_float32.tflite"]
     assert {LiteRTModel(path).precision for path in copied.glob("*.tflite")} == {"float32"}

@@ -1,0 +1,114 @@
+"""What is exported: the inference model, the pictures that prove a file of it, its labels and the `io.json` of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..data.resize import check_resize
+from .beside import add_file, float32_beside, shared_io
+from .calibration import Calibration, find_calibration
+from .certificate import Certificate, blank_certificate
+from .heldout import HeldOut, check_pictures, held_out, random_pictures
+from .inference import inference_model, predict_batch
+from .io_json import ORDER, describe_io, reference_of
+from .litert import Interpreter
+from .parity import compare, full_float32
+from .precisions import PRECISIONS
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model on its way into files; every check of the arguments has been made."""
+
+    inference: keras.Model
+    pictures: HeldOut
+    shape: tuple[int, int, int]
+    labels: list[str]
+    resize: str
+    calibration: Calibration | None
+
+    def blank(self, name: str, precision: str) -> Certificate:
+        """The certificate of a file before anything was measured."""
+        count = len(self.calibration) if precision == "int8" and self.calibration is not None else None
+        return blank_certificate(name, precision, self.shape[:2], self.resize, self.pictures.split, count)
+
+    def certificates(self, files: dict[Path, Certificate], beside: Path | None = None) -> list[Certificate]:
+        """The certificates of converted files; `beside` is where the folder's float32 file is looked for."""
+        return compare(self.inference, files, self.pictures, float32_beside(beside) if beside else None)
+
+    def description(self, path: Path) -> dict[str, Any]:
+        """What `io.json` beside `path` will say: what it says already, where other exports of the same model lie there."""
+        first = next(iter(self.pictures.batches(1, 1)))[0][0]
+        picture = np.rint(np.clip(first, 0, 255)).astype("uint8")
+        with full_float32():
+            ours = describe_io(picture, self._answer(picture), self.labels, self.resize)
+            shared = shared_io(path)
+            if shared is None:
+                return ours
+            other = ["takes other pictures"] * (shared["input"] != ours["input"])
+            other += ["has other labels"] * (shared["output"] != ours["output"])
+            if not other:
+                picture, expected = reference_of(shared)
+                if np.allclose(self._answer(picture), expected, atol=PRECISIONS["float32"].load_tolerance):
+                    return shared
+        names = ", ".join(shared["files"])
+        raise ValueError(
+            "The exports in a folder share one io.json, so they must be of one model. Export to another folder, such as "
+            f"{str(path.parent / path.stem / path.name)!r}, or delete {names} from {str(path.parent)!r} and export again. "
+            f"Received: a folder with {names}, whose model {' and '.join(other) or 'answers otherwise'}"
+        )
+
+    def install(self, path: Path, description: dict[str, Any], certificate: Certificate) -> None:
+        """Enter the file that lies at `path` into its `io.json`."""
+        answer = Interpreter(path).run(reference_of(description)[0])
+        add_file(path.parent, description, path.name, certificate.precision, str(certificate.sha256), answer)
+
+    def _answer(self, picture: np.ndarray) -> np.ndarray:
+        return predict_batch(self.inference, picture[None], 32)[0]
+
+
+def make_subject(
+    model: keras.Model, data: Any, class_names: Sequence[str] | None, resize: str | None, *,
+    int8: bool, representative: Any = None,
+) -> Subject:  # fmt: skip
+    """Check what was given and bring it together; `int8` asks for the pictures to calibrate on."""
+    inference = inference_model(model)
+    pictures = held_out(data) if data is not None else None
+    shape = _shape(inference, pictures)
+    pictures = pictures or random_pictures(shape)
+    how = check_resize(resize or pictures.resize or "squash")
+    labels = _labels(class_names if class_names is not None else pictures.class_names, inference.output_shape[-1])
+    calibration = find_calibration(data, representative, shape) if int8 else None
+    return Subject(inference, pictures, shape, labels, how, calibration)
+
+
+def _shape(inference: keras.Model, pictures: HeldOut | None) -> tuple[int, int, int]:
+    """Height, width and channels: the model's, and where it leaves them open the pictures'."""
+    shape = tuple(inference.input_shape[1:])
+    if pictures is not None:
+        first = next(iter(pictures.batches(1, 1)), None)
+        if first is None:
+            raise ValueError("There must be at least one picture to measure on. Received: an empty data set")
+        check_pictures(inference, first[0])
+        shape = tuple(first[0].shape[1:])
+    if len(shape) != 3 or None in shape or shape[2] not in ORDER:
+        raise ValueError(
+            "The model must take pictures of a fixed (height, width, channels) with 1, 3 or 4 channels; pass `data`, "
+            f"or build it with an input_shape. Received: {shape}"
+        )
+    return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def _labels(class_names: Sequence[str] | None, classes: int) -> list[str]:
+    labels = (
+        [str(name) for name in class_names] if class_names is not None else [str(index) for index in range(classes)]
+    )
+    if len(labels) != classes or len(set(labels)) != classes:
+        raise ValueError(
+            f"`class_names` must be {classes} different names, one an output of the model. Received: {labels}"
+        )
+    return labels

@@ -1,14 +1,16 @@
 """The activations of a frozen prefix, computed once for every view of every sample and kept in memory or on disk."""
 
 import hashlib
+import re
 import tempfile
-from collections import OrderedDict
+import time
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
+from .activation_store import ActivationStore, Kept
 from .prefix import Cut
 from .progress import progress
 from .source import ArraySource, Batches, Source
@@ -16,8 +18,7 @@ from .surgery import describe
 
 MEMORY = 2**30  # larger activations go to a temporary file, memory-mapped
 BATCH = 32
-STORE = 2**29  # what is kept for a second fit on the same data
-_store: OrderedDict[str, tuple[np.ndarray, list[np.ndarray]]] = OrderedDict()  # and the random state after the pass
+_STORE = ActivationStore()
 
 
 class InferenceMode(keras.layers.Layer):
@@ -74,14 +75,24 @@ class Runner:
 
 
 def run_prefix(
-    runner: Runner, batches: Iterable[Any], count: int, views: int, text: str, show: bool | None = None
+    runner: Runner,
+    batches: Iterable[Any],
+    count: int,
+    views: int,
+    text: str,
+    show: bool | None = None,
+    plain: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The activations of `count` samples, shape (views, count, ...), float32: of the pictures, then of augmented ones."""
+    """The activations of `count` samples, shape (views, count, ...), float32: of the pictures, then of augmented ones.
+
+    plain: those of the pictures as they are (count, ...), where they are known already.
+    """
     kept: np.ndarray | None = None
     at = 0
     for x in progress(batches, total=-(-count // BATCH), text=text, show=show):
         for view in range(views):
-            out = runner(np.asarray(x), augmented=view > 0)
+            known = plain is not None and view == 0
+            out = plain[at : at + len(x)] if known else runner(np.asarray(x), augmented=view > 0)  # type: ignore[index]
             if kept is None:
                 kept = _room((views, count, *out.shape[1:]))
             kept[view, at : at + len(out)] = out
@@ -95,31 +106,44 @@ def activations(runner: Runner, source: Source, views: int, seed: int, show: boo
     """`run_prefix` over an indexable source; found again without computing when prefix, data and views are the same.
 
     The views are those that the augmentation draws from the random state it is in; found again, they leave behind the
-    state that drawing them would have left.
+    state that drawing them would have left. The first view, the picture as it is, is found again whatever the others
+    were.
     """
     states = _random_states(runner.cut) if views > 1 else []
     content = source.fingerprint
+    plain = f"{_weights_key(runner.cut)}/{content}" if content else ""
     drawn = (seed, *(one.tolist() for one in _values(states))) if states else ""
-    key = f"{_weights_key(runner.cut)}/{content}/{views}/{drawn}" if content else ""
-    if key in _store:
-        _store.move_to_end(key)
-        found, after = _store[key]
-        for state, value in zip(states, after, strict=True):
+    augmented = f"/{describe(runner.cut.augmentation)}/{views}/{drawn}" if views > 1 else ""
+    found = _STORE.find(plain + augmented) if content and views > 1 else None
+    if found is not None:
+        for state, value in zip(states, found.states, strict=True):
             state.assign(value)
-        return found
-    plain = Batches(source, BATCH)
-    parts = (plain[i][0] for i in range(plain.num_batches))
-    found = run_prefix(runner, parts, len(source), views, "Running the frozen part once", show)
-    if key and not isinstance(found, np.memmap) and found.nbytes <= STORE:
-        _store[key] = found, _values(states)
-        while sum(one.nbytes for one, _ in _store.values()) > STORE:
-            _store.popitem(last=False)
-    return found
+        return found.views
+    known = _STORE.find_plain(plain) if content else None
+    if known is not None and views == 1:
+        return known.views
+    started = time.perf_counter()
+    batches = Batches(source, BATCH)
+    parts = (batches[i][0] for i in range(batches.num_batches))
+    first = None if known is None else known.views[0]
+    made = run_prefix(runner, parts, len(source), views, "Running the frozen part once", show, first)
+    if content:
+        seconds = time.perf_counter() - started + (0.0 if known is None else known.seconds)
+        _STORE.keep(plain + augmented, plain, Kept(made, _values(states), seconds))
+    return made
+
+
+def saved_seconds() -> float:
+    """The seconds that activations which were found again would have taken, since the process began.
+
+    With them a training that shares frozen features can tell what it would have taken by itself.
+    """
+    return _STORE.saved
 
 
 def forget() -> None:
     """Drop all activations that are kept in memory for a second fit."""
-    _store.clear()
+    _STORE.forget()
 
 
 class ViewBatches(Batches):
@@ -155,9 +179,10 @@ def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
 
 
 def _weights_key(cut: Cut) -> str:
-    digest = hashlib.sha256(
-        repr([describe(part) for part in (cut.augmentation, cut.prefix) if part is not None]).encode()
-    )
+    """What names the frozen prefix: what it computes, and its weights; the augmentation before it is another's name."""
+    # Nothing in it trains now; a flag of a layer without weights is what somebody left there.
+    told = re.sub(r"'trainable': (True|False)", "", repr(describe(cut.prefix)))
+    digest = hashlib.sha256(told.encode())
     for variable in cut.prefix.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
     return digest.hexdigest()

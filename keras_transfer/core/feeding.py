@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from .activations import Runner, ViewBatches, activations, run_prefix
+from .mixing import Mix, MixedBatches, rows_of
 from .prefix import Cut
 from .source import ArraySource, Batches, Source
 from .streams import NotRepeatable, Replay, Stream, as_stream
@@ -56,6 +57,20 @@ def plain_feed(data: Any, feed: Feed) -> Any:
     return Batches(data, feed.batch_size, shuffle=feed.shuffle, seed=feed.seed) if isinstance(data, Source) else data
 
 
+def mixed_feed(
+    mix: Mix, augmentation: Any, data: Any, held_out: Any, classes: int, class_weight: Any, feed: Feed, before: int
+) -> tuple[Any, Any]:
+    """Batches of augmented and mixed pictures for training, plain ones for validation; the labels of both as rows."""
+    if not isinstance(data, Source):
+        raise TypeError(
+            "`mix` pairs pictures that can be asked for by index: pass ImageData or arrays, or map keras.layers.MixUp over your "
+            f"own data set. Received: {type(getattr(data, 'data', data)).__name__}"
+        )
+    order = {"batch_size": feed.batch_size, "shuffle": feed.shuffle, "seed": feed.seed}
+    train = MixedBatches(data, mix, classes, augmentation, class_weight, before=before, **order)
+    return train, rows_of(plain_feed(held_out, feed.in_order()), classes)
+
+
 def steps_per_epoch(data: Any, batch_size: int) -> int | None:
     """How many batches an epoch of coerced data has; None where it cannot be known."""
     if isinstance(data, Source):
@@ -85,6 +100,7 @@ def _features(runner: Runner, data: Any, views: int, feed: Feed) -> keras.utils.
     if isinstance(data, Stream):
         replay = Replay(data)
         found = run_prefix(runner, replay.read(), replay.count, views, "Running the frozen part once", feed.show)
+        data.check_labels(replay.rest[0])
         batch_size = replay.bounds[1]
         bounds = None if replay.shuffles else replay.bounds
         shuffle = feed.shuffle and replay.shuffles
@@ -92,10 +108,10 @@ def _features(runner: Runner, data: Any, views: int, feed: Feed) -> keras.utils.
     if not isinstance(data, Source):
         return None
     found = activations(runner, data, views, feed.seed, feed.show)
-    return ViewBatches(found, _rest(data), feed.batch_size, shuffle=feed.shuffle, seed=feed.seed)
+    return ViewBatches(found, rest_of(data), feed.batch_size, shuffle=feed.shuffle, seed=feed.seed)
 
 
-def _rest(data: Source) -> list[np.ndarray]:
+def rest_of(data: Source) -> list[np.ndarray]:
     """Labels and sample weights of a source, without its pictures where it can say so."""
     if isinstance(data, ArraySource):
         return data.arrays[1:]

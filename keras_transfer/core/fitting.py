@@ -8,9 +8,11 @@ from typing import Any
 import keras
 
 from .activations import InferenceMode
-from .feeding import Feed, cached_feed, coerce, plain_feed
+from .feeding import Feed, cached_feed, coerce, mixed_feed, plain_feed
+from .mixing import as_mix
 from .numbers import count
-from .prefix import Cut, cut
+from .outputs import loss_for_rows, refuse_sparse
+from .prefix import Cut, cut, split_augmentation
 from .progress import on_terminal
 from .source import Batches
 from .training import refuse_impossible
@@ -34,6 +36,8 @@ def fit(
     seed: int = 0,
     sample_weight: Any = None,
     class_weight: Any = None,
+    mix: Any = None,
+    mix_strength: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
     verbose: Any = "auto",
     before: int = 0,
@@ -50,12 +54,15 @@ def fit(
     where the model has no augmentation); every epoch shows one view of each picture, the next epoch the next. Where
     `views` is not below `epochs` nothing would be saved, and the fit runs without cache, as it does on data that does
     not repeat. Callbacks see the whole model. Afterwards the whole model is compiled, with the same optimizer.
+    mix: "mixup" or "cutmix" (`core.mixing`) for pictures by index, with `mix_strength`; it pairs them anew in every
+    batch, behind the augmentation, so there is no cache.
 
     A stage of a longer training says how many epochs lie `before` it, how many are `planned` in all, and, where it was
     interrupted, how many of its own are `done`; `on_ready` is called when data and optimizer are there, before the first
     step, and may put the weights of that moment back. `watched_by` makes the list of callbacks.
     """
     _check(model, epochs, views, batch_size)
+    mix = as_mix(mix, mix_strength)
     verbose = (1 if on_terminal(sys.stdout) else 2) if verbose == "auto" else verbose
     feed = Feed(batch_size, shuffle, seed, show=None if verbose == 1 else False)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
@@ -63,7 +70,14 @@ def fit(
     model.optimizer.build(model.trainable_variables)
     data, held_out = coerce(x, y, sample_weight), coerce(validation_data)
     worth_it = cache and done < epochs and partial(_worth_it, epochs=epochs, fit_kwargs=fit_kwargs, verbose=verbose)
-    part, train, held = _part_and_feed(model, data, held_out, views, feed, worth_it, verbose)
+    if mix is None:
+        part, train, held = _part_and_feed(model, data, held_out, views, feed, worth_it, verbose)
+    else:
+        augmentation, part = _behind_augmentation(model)
+        refuse_sparse(metrics)
+        classes, loss = model.output_shape[-1], loss_for_rows(loss)
+        train, held = mixed_feed(mix, augmentation, data, held_out, classes, class_weight, feed, before)
+        class_weight = None  # the batches bring it
     if part is not model:
         part.compile(optimizer=model.optimizer, loss=loss, metrics=list(metrics))
     if done and isinstance(train, Batches):
@@ -112,6 +126,20 @@ def _part_and_feed(
         if verbose:
             print(f"No cache of the frozen part: {why_not}.")
     return _uncached(here) if here else model, plain_feed(data, feed), plain_feed(held_out, feed.in_order())
+
+
+def _behind_augmentation(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
+    """The augmentation, or None, and the model behind it, another object over the same layers."""
+    if not _plain(model):
+        raise ValueError(
+            "`mix` is for Keras' own training step; a model with a step of its own mixes there. "
+            f"Received: {type(model).__name__} {model.name!r}"
+        )
+    here = cut(model)
+    if here is not None:
+        return here.augmentation, _uncached(Cut(None, here.prefix, here.suffix))
+    augmentation, rest = split_augmentation(model)
+    return augmentation, keras.Model(rest.inputs[0], rest.outputs[0])
 
 
 def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any) -> bool:

@@ -185,7 +185,9 @@ def trainable_report(model: keras.Model, depth: int = 1) -> TrainableReport:
         for path, layer in named_layers(model)
         if path.count("/") < depth
     ]
-    return TrainableReport(rows, _count(model.trainable_weights), _count(model.weights))
+    aside = {id(one) for one in getattr(model, "start_values", ())}  # what L2-SP pulls to is no weight of the network
+    weights = [one for one in model.weights if id(one) not in aside]
+    return TrainableReport(rows, _count(model.trainable_weights), _count(weights))
 
 
 def _describe(layer: keras.layers.Layer, state: dict[int, bool]) -> str:

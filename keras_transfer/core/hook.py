@@ -27,6 +27,7 @@ REGISTERING = (
     "core.optimizers",
     "core.schedules",
     "tuning.anchoring",
+    "tuning.focal",
 )
 
 _pending = list(REGISTERING)

@@ -1,5 +1,6 @@
 """What a classifier puts out: logits or probabilities, and the loss that fits them and the labels."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -52,3 +53,26 @@ def classification_loss(model: keras.Model, one_hot: bool) -> keras.losses.Loss:
         raise ValueError("A classifier must have an output for each class; a yes/no task has two. Received: one output")
     kind = keras.losses.CategoricalCrossentropy if one_hot else keras.losses.SparseCategoricalCrossentropy
     return kind(from_logits=gives_logits(model))
+
+
+def loss_for_rows(loss: Any) -> Any:
+    """The loss that says of labels as rows what `loss` says of integers; one that takes rows is itself."""
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        config = loss.get_config()
+        if config.get("ignore_class") is not None:
+            raise ValueError(
+                f"A loss for rows ignores no class; leave it out of the data. Received: ignore_class={config['ignore_class']}"
+            )
+        kept = {name: config[name] for name in ("name", "reduction", "from_logits", "axis") if name in config}
+        return keras.losses.CategoricalCrossentropy(**kept)
+    return "categorical_crossentropy" if loss == "sparse_categorical_crossentropy" else loss
+
+
+def refuse_sparse(metrics: Sequence[Any]) -> None:
+    """A metric for integer labels would be wrong on rows, and not always say so."""
+    for one in metrics:
+        word = one if isinstance(one, str) else type(one).__name__
+        if word.lower().startswith("sparse"):
+            raise ValueError(
+                f"With `mix` labels are rows of shares; take 'accuracy' or a metric for one-hot labels. Received: {word!r}"
+            )

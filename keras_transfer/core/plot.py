@@ -12,3 +12,8 @@ class Plot(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=self.dpi, bbox_inches="tight")
         return buffer.getvalue()
+
+
+def plain(name: str) -> str:
+    """A name without Matplotlib's mathematics: a dollar sign is a dollar sign."""
+    return str(name).replace("$", r"\$")

@@ -1,6 +1,8 @@
 """Save and load whole models with their freeze plan, which a `.keras` file alone can lose."""
 
 import json
+import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import keras
 from .files import temporary_sibling
 from .freezing import apply_plan, freeze_plan
 
+WEIGHTS = "model.weights.h5"  # the member with all weights, the optimizer's too
 PLAN = "freeze.json"  # a member of the archive; Keras ignores what it does not know
 
 
@@ -36,6 +39,8 @@ def load(path: str | Path) -> keras.Model:
     """Load a model that `kt.save` (or Keras) wrote, and freeze again what was frozen; a run folder gives its
     `model.keras`.
 
+    The optimizer goes on where it was, also where Keras alone loses what is frozen, and with it the optimizer's state.
+
     Example: `model = kt.load("saved_models/flowers")`
     """
     path = Path(path)
@@ -48,5 +53,23 @@ def load(path: str | Path) -> keras.Model:
         )
     with zipfile.ZipFile(path) as archive:
         plan = json.loads(archive.read(PLAN)) if PLAN in archive.namelist() else None
-    model = keras.models.load_model(path)
-    return apply_plan(model, plan) if plan is not None else model
+    if plan is None:
+        return keras.models.load_model(path)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        model = keras.models.load_model(path)
+    trained = [id(one) for one in model.trainable_variables]
+    apply_plan(model, plan)
+    if model.compiled and model.optimizer is not None and [id(one) for one in model.trainable_variables] != trained:
+        _restore_optimizer(model, path)
+        heard = [one for one in heard if "for optimizer" not in str(one.message)]
+    for one in heard:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return model
+
+
+def _restore_optimizer(model: keras.Model, path: Path) -> None:
+    """Keras made the optimizer for weights that are frozen, and could not read its state: make it anew, and read again."""
+    model.compile_from_config(model.get_compile_config())
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        model.load_weights(archive.extract(WEIGHTS, folder))

@@ -142,7 +142,9 @@ def _hint(item: Where, named: list[NamedLayer]) -> str:
     if not isinstance(item, str):
         return "Print `named_layers(model)` to see every path."
     word = item.removeprefix("re:").split("/")[-1]
-    return nearest(word, [segment for path, _ in named for segment in (path, path.split("/")[-1])])
+    weighty, others = ([one for one in named if bool(one.layer.weights) is held] for held in (True, False))
+    names = [[word for path, _ in some for word in (path, path.split("/")[-1])] for some in (weighty, others)]
+    return nearest(word, names[0] + names[1], prefer=names[0])  # a layer with weights is what people mean
 
 
 def _head(model: keras.Model) -> list[keras.layers.Layer] | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -14,10 +14,14 @@ class NotRepeatable(Exception):  # noqa: N818
 
 
 class Stream:
-    """A finite `tf.data.Dataset` or `PyDataset` of batches `(x, y)` or `(x, y, sample_weight)`."""
+    """A finite `tf.data.Dataset` or `PyDataset` of batches `(x, y)` or `(x, y, sample_weight)`.
+
+    `check_labels` is called with all labels where they are read anyway; it may raise.
+    """
 
     def __init__(self, data: Any) -> None:
         self.data = data
+        self.check_labels: Callable[[np.ndarray], None] = lambda labels: None
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         if isinstance(self.data, keras.utils.PyDataset):

@@ -6,7 +6,10 @@ from ..core.rates import layerwise_slice, no_decay
 from ..core.schedules import OneCycle, SlantedTriangular, WarmupCosine, WarmupLinear, plot_schedule
 from .anchoring import L2SP, AnchoredModel, l2_sp
 from .averaging import WeightAveraging
+from .focal import FocalCrossentropy
 from .forgetting import ForgettingMonitor
+from .layerwise import layerwise
+from .linear_probe import linear_probe
 from .lr_finder import LearningRateFinder, lr_find
 from .progressive import ProgressiveUnfreezing
 from .recipe import fine_tune, partial, recipe
@@ -20,6 +23,8 @@ __all__ = [
     "partial",
     "feature_extraction",
     "full",
+    "layerwise",
+    "linear_probe",
     "train",
     "recipe",
     "Stage",
@@ -30,6 +35,8 @@ __all__ = [
     "ForgettingMonitor",
     "LearningRateFinder",
     "lr_find",
+    # what counts how much
+    "FocalCrossentropy",
     # rates: kt.layerwise, kt.layerwise_decay and kt.LayerwiseOptimizer stand at the door
     "layerwise_slice",
     "no_decay",

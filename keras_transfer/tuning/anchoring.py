@@ -10,7 +10,7 @@ from ..core.freezing import owners
 from ..core.numbers import number
 from ..core.registry import register
 from ..core.selection import Where, select
-from ..core.surgery import functional, own_trainable_variables
+from ..core.surgery import functional, own_trainable_variables, own_variables
 
 
 class L2SP(keras.regularizers.Regularizer):
@@ -54,6 +54,11 @@ class AnchoredModel(keras.Model):
             for place, variable in enumerate(own_trainable_variables(layer)):
                 start = self._start_of(variable, f"start_{position}_{place}") if held else None
                 variable.regularizer = L2SP(strength if held else head_strength, start, variable.regularizer)
+
+    @property
+    def start_values(self) -> list[keras.Variable]:
+        """The weights that hold the start; they are none of the network."""
+        return own_variables(self)
 
     def _start_of(self, variable: keras.Variable, name: str) -> keras.Variable:
         start = self.add_weight(shape=variable.shape, dtype="float32", trainable=False, autocast=False, name=name)

@@ -9,9 +9,20 @@ from ..core.batch_norm import training_batch_norms
 from ..core.freezing import apply_plan, freeze_plan
 from ..core.source import Source
 from ..core.streams import Stream
+from .focal import FocalCrossentropy
 from .stage import Stage, optimizer_for, prepare
 
-REMEMBERED = ("batch_size", "seed", "views", "shuffle", "cache", "steps_per_epoch", "class_weight")
+REMEMBERED = (
+    "batch_size",
+    "seed",
+    "views",
+    "shuffle",
+    "cache",
+    "steps_per_epoch",
+    "class_weight",
+    "mix",
+    "mix_strength",
+)
 
 
 def check_stages(
@@ -42,4 +53,6 @@ def check_stages(
 def settings_of(stages: Sequence[Stage], data: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """What must be the same for an interrupted training to go on, as JSON."""
     told = {name: repr(settings[name]) for name in REMEMBERED if name in settings}
+    if isinstance(settings.get("loss"), FocalCrossentropy):
+        told["loss"] = repr(settings["loss"].get_config())
     return {"stages": [stage.describe() for stage in stages], "data": getattr(data, "fingerprint", None), **told}

@@ -7,19 +7,53 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..core.outputs import classification_loss
+from ..core.class_weights import balanced, refuse_one_class
+from ..core.outputs import classification_loss, gives_logits
 from ..core.source import ArraySource, Source
-from ..core.streams import endless
+from ..core.streams import Stream, endless
+from .focal import FocalCrossentropy
 
 
-def loss_for(model: keras.Model, x: Any, y: Any = None) -> keras.losses.Loss:
-    """The cross-entropy that suits the labels (integers or one-hot rows) and the outputs (logits or probabilities)."""
-    return classification_loss(model, _one_hot(x, y))
+def loss_for(model: keras.Model, loss: Any, x: Any, y: Any = None) -> Any:
+    """None is the cross-entropy that suits labels (integers or one-hot rows) and outputs (logits or probabilities).
+
+    "focal" is the focal loss that suits the outputs; any other loss is itself.
+    """
+    if loss == "focal":
+        return FocalCrossentropy(from_logits=gives_logits(model))
+    return classification_loss(model, _one_hot(x, y)) if loss is None else loss
+
+
+def weights_for(class_weight: Any, data: Any) -> Any:
+    """The weight of each class as a dict; "balanced" counts the training labels."""
+    if not isinstance(class_weight, str):
+        return class_weight
+    if class_weight != "balanced":
+        raise ValueError(
+            f"`class_weight` must be 'balanced', a dict {{class: weight}} or None. Received: {class_weight!r}"
+        )
+    labels = _labels(data)
+    if labels is None:
+        raise ValueError(
+            "`class_weight='balanced'` counts the labels of arrays and ImageData; for another data set give the weights, "
+            f"{{class: weight}}. Received: {type(getattr(data, 'data', data)).__name__}"
+        )
+    return balanced(labels)
+
+
+def check_data(model: keras.Model, data: Any, validation: Any, steps_per_epoch: int | None, *, labels: bool) -> None:
+    """All that can be known of coerced data before the first step; of its `labels` where the loss is of classes."""
+    if labels:
+        check_labels(model, data, validation)
+    check_pictures(model, data)
+    check_end(data, steps_per_epoch)
 
 
 def check_labels(model: keras.Model, data: Any, validation: Any) -> None:
     """Labels that are there as arrays must fit the outputs and each other, and hold two classes."""
     train, held_out = _labels(data), _labels(validation)
+    if isinstance(data, Stream):
+        data.check_labels = refuse_one_class
     if train is None:
         return
     outputs = model.output_shape[-1]
@@ -39,9 +73,7 @@ def check_labels(model: keras.Model, data: Any, validation: Any) -> None:
             raise ValueError(
                 f"{name} must be 0 to {outputs - 1}, the model's outputs. Received: {labels.min()} to {labels.max()}"
             )
-    classes = train.argmax(-1) if _rows(train.shape) else train.ravel()
-    if len(classes) > 1 and (classes == classes[0]).all():
-        raise ValueError(f"The labels must hold at least two classes. Received: class {classes[0]} in every sample")
+    refuse_one_class(train)
 
 
 def check_pictures(model: keras.Model, data: Any) -> None:

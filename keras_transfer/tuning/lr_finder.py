@@ -69,7 +69,7 @@ def lr_find(
         swept = model if own else _copy(model)
         twin = constant_twin(keras.optimizers.get(optimizer), finder.low)
         if not own:
-            swept.compile(twin, loss=loss_for(model, x, y) if loss is None else loss)
+            swept.compile(twin, loss=loss_for(model, loss, x, y))
     bar: Any = progress(range(finder.steps), total=finder.steps, text="Trying learning rates", show=show_progress)
     with _borrowed(model, twin) if own else nullcontext(), closing(bar):
         try:

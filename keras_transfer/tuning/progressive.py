@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ..core.freezing import unfreeze
+from ..core.freezing import owners, unfreeze
 from ..core.numbers import number
 from ..core.selection import Where, named_layers, select
 from ..core.surgery import own_trainable_variables
@@ -62,6 +62,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         refuse_impossible(self.model)
         self._check_fit()
         self._done = -1  # the last epoch that has begun
+        self._first = True
         self._opens = {epoch: self._variables(epoch) for epoch in self.plan}
         wanted = {id(one) for some in (self.model.trainable_variables, *self._opens.values()) for one in some}
         # In the model's own order, so that a file written when all of them train is read back in that order.
@@ -69,6 +70,9 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         retrace(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._first:
+            self._check_frozen(epoch)
+            self._first = False
         due = [one for one in sorted({*self.plan, *self.learning_rate}) if self._done < one <= epoch]
         self._done = epoch
         before = len(self.model.trainable_variables)
@@ -99,6 +103,14 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
                 f"Received: {where!r} at epoch {epoch}"
             )
         return found
+
+    def _check_frozen(self, epoch: int) -> None:
+        """A plan with something left to do is for a model of which something is frozen; else it would do nothing, silently."""
+        if max(self.plan) >= epoch and all(layer.trainable for _, layer in owners(self.model)):
+            raise ValueError(
+                "The plan must find something frozen to unfreeze: before `compile`, kt.freeze(model) and then "
+                f"kt.unfreeze(model, 'head'). Received: model {self.model.name!r}, in which everything trains"
+            )
 
     def _check_fit(self) -> None:
         """Whether this `fit` can do what the plan says: it is long enough, and its rate can be set."""

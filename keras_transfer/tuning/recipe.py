@@ -100,12 +100,12 @@ def _first_stages(
     count: int, model: keras.Model, x: Any, y: Any, plan: dict[str, Any], settings: dict[str, Any]
 ) -> keras.callbacks.History:
     """Fit the first `count` stages of the recipe; what `settings` say of it goes there, the rest to the fit."""
-    _pretrained(model)
+    check_pretrained(model)
     choices = {name: settings.pop(name) for name in CHOICES if name in settings}
     return fit_stages(model, recipe(model, **plan, **choices)[:count], x, y, **settings)
 
 
-def _pretrained(model: keras.Model) -> None:
+def check_pretrained(model: keras.Model) -> None:
     """A part that came frozen is worth keeping; where there is none, freezing it first would keep random weights."""
     if all(layer.trainable for _, layer in owners(model)):
         raise ValueError(

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from ..core.batch_norm import reestimate, training_batch_norms
+from ..core.block_states import block_states, learned
 from ..core.devices import scope
 from ..core.feeding import coerce, steps_per_epoch
 from ..core.fitting import fit
@@ -20,7 +21,7 @@ from .checking import check_stages, settings_of
 from .checkpoint import Checkpoint
 from .history import JoinedHistory
 from .keeper import DivergedError, Keeper
-from .labels import check_end, check_labels, check_pictures, check_validation, loss_for
+from .labels import check_data, check_validation, loss_for, weights_for
 from .stage import Stage, optimizer_for, prepare
 
 
@@ -61,13 +62,15 @@ def run_stages(
     check_validation(validation_data)
     # Coerced once: a source knows its fingerprint, and to take it anew in every stage would read all its samples.
     data, validation_data = coerce(x, y, sample_weight), coerce(validation_data)
-    if loss is None:
-        loss = loss_for(model, x, y)
-        check_labels(model, data, validation_data)
-    check_pictures(model, data)
-    check_end(data, settings.get("steps_per_epoch"))
+    mix, classifies = settings.get("mix"), loss is None or loss == "focal"
+    loss = loss_for(model, loss, x, y)
+    check_data(model, data, validation_data, settings.get("steps_per_epoch"), labels=classifies or mix is not None)
+    if "class_weight" in settings:
+        settings["class_weight"] = weights_for(settings["class_weight"], data)
     if validation_data is None and keep == "best" and settings.get("verbose", "auto"):
         print("No validation data: all epochs are run, and the last is kept.")
+    if mix is not None and settings.get("verbose", "auto"):
+        print(f"{mix} pairs pictures anew in every batch: the frozen part runs every time, nothing is cached.")
     keeper = Keeper(keep if validation_data is not None else "last", patience)
     run = _Run(model, stages, data, keeper, Checkpoint(checkpoint) if checkpoint is not None else None)
     settings |= {"loss": loss, "validation_data": validation_data}
@@ -92,6 +95,7 @@ class _Run:
         self._clock = 0.0
         self._settings: dict[str, Any] = {}
         self.fresh = training_batch_norms(model)
+        self.learned = learned(model)
 
     def check(self, callbacks: list[keras.callbacks.Callback], settings: dict[str, Any]) -> None:
         """Find what is wrong with a later stage, and note what the training is, before the first step."""
@@ -142,7 +146,7 @@ class _Run:
             self.checkpoint.restore_start(self.model)
             self.keeper.weights = self.checkpoint.best(self.model)
         optimizer = optimizer_for(stage, self.model, self._steps(settings))
-        self._start(stage, before, settings.get("verbose", "auto"))
+        self._start(stage, optimizer, before, settings.get("verbose", "auto"))
         watchers = [*callbacks, self.keeper, self.history]
         if self.checkpoint is not None:
             watchers.append(_Saver(partial(self._save, before)))
@@ -202,14 +206,15 @@ class _Run:
         told |= {"epochs": len(self.history.epoch) - before, "seconds": told["seconds"] + now - self._clock}
         self._clock = now
 
-    def _start(self, stage: Stage, before: int, verbose: Any) -> None:
+    def _start(self, stage: Stage, optimizer: keras.optimizers.Optimizer, before: int, verbose: Any) -> None:
         """Note that a stage begins (or goes on), and say so where there are several."""
         self._clock = time.perf_counter()
         self.keeper.begin_stage(self.resumed)
         if not self.resumed:
             trains = trainable_report(self.model).trainable
             told = {"name": stage.name, "first_epoch": before, "learning_rate": stage.rate, "schedule": stage.schedule}
-            self.history.stages.append({**told, "trainable": trains, "epochs": 0, "seconds": 0.0})
+            blocks = block_states(self.model, self.learned, stage.rate, optimizer)
+            self.history.stages.append({**told, "trainable": trains, "epochs": 0, "seconds": 0.0, "blocks": blocks})
             if self.checkpoint is not None:
                 self.checkpoint.start_stage(self.model, self._meta())
         if verbose and len(self.stages) > 1:

@@ -11,6 +11,7 @@ import keras
 
 from ..core.fitting import fit
 from ..core.messages import nearest
+from ..core.mixing import as_mix
 from ..core.numbers import count
 from .running import run_stages
 from .stage import Stage
@@ -39,7 +40,9 @@ def fit_stages(
 
     x, y: `ImageData` (which brings its validation pictures), arrays, a `tf.data.Dataset` or `PyDataset` of pictures
     (B, h, w, C) in 0..255 and integer or one-hot labels. `settings` are those of `core.fitting.fit`: views=4,
-    batch_size, seed, class_weight, metrics, verbose, cache, and whatever `fit` takes. With validation data and
+    batch_size, seed, class_weight (a dict, or "balanced": n / (k n_c)), mix ("mixup" or "cutmix", see `core.mixing`) with
+    mix_strength, metrics, verbose, cache, and whatever `fit` takes. loss="focal" is `FocalCrossentropy()`, None the
+    cross-entropy; with `mix` a loss of your own gets labels as rows of shares. With validation data and
     `keep="best"` a stage ends `patience` epochs after the best epoch (highest validation accuracy, of equal ones the
     lowest loss); the best value is kept over all stages, its weights are put back. `keep="last"` runs every epoch and
     keeps the last. Callbacks see one training, epochs 0, 1, 2, ... over all stages, and the whole model; an
@@ -90,6 +93,7 @@ def _check(stages: Any, keep: str, patience: int, checkpoint: Any, resume: bool,
     if checkpoint is not None and Path(checkpoint).is_file():
         raise ValueError(f"`checkpoint` must be a folder. Received: the file {str(checkpoint)!r}")
     count("batch_size", settings.get("batch_size", 32))
+    as_mix(settings.get("mix"), settings.get("mix_strength"))
     known = {*inspect.signature(fit).parameters, *inspect.signature(keras.Model.fit).parameters, "sample_weight"}
     known -= {"fit_kwargs", "model", *OF_A_STAGE, *OURS}
     for name in settings:

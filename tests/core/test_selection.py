@@ -92,6 +92,22 @@ def test_no_match_is_an_error_that_helps(small_model, where, message):
         select(small_model(), where)
 
 
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("conv_3", "Did you mean 'conv_2' or 'conv_1' or 'stem_conv'?"),  # the activations are as near
+        ("conv_1_rlu", "Did you mean 'conv_1_relu' or 'conv_1' or 'conv_2'?"),  # but the nearest of all is named
+        ("zzzzzzzz", "Known: 'stem_conv', 'conv_1', 'conv_2', 'conv_1_relu'"),
+    ],
+)
+def test_the_nearest_names_are_those_of_layers_with_weights(where, message):
+    layers = keras.layers
+    shown = [layers.ReLU(name="conv_1_relu"), layers.Conv2D(2, 1, name="stem_conv"), layers.ReLU(name="conv_2_relu")]
+    held = [layers.Conv2D(2, 1, name="conv_1"), layers.Conv2D(2, 1, name="conv_2")]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        select(keras.Sequential([keras.Input((4, 4, 2)), *shown, *held]), where)
+
+
 def test_a_wrong_kind_of_where_is_a_type_error(small_model):
     with pytest.raises(TypeError, match="Received: 3"):
         select(small_model(), 3)

@@ -10,7 +10,7 @@ import pytest
 
 from keras_transfer.backbones import build_classifier
 from keras_transfer.core.fitting import fit
-from keras_transfer.core.freezing import apply_plan, freeze, freeze_plan, unfreeze
+from keras_transfer.core.freezing import apply_plan, freeze, freeze_plan, trainable_report, unfreeze
 from keras_transfer.core.prefix import cut
 from keras_transfer.core.saving import load, save
 from keras_transfer.export import inference_model
@@ -350,3 +350,14 @@ else:
 @pytest.mark.slow
 def test_anchoring_averaging_and_the_monitor_on_jax(on_jax):
     assert on_jax(JAX) == "done on JAX"
+
+
+def test_the_report_counts_the_network_and_not_where_it_started(data):
+    plain = net()
+    right = trainable_report(plain)
+    anchored = l2_sp(plain)
+    assert len(anchored.start_values) == 6
+    told = trainable_report(anchored)
+    assert (told.trainable, told.total) == (right.trainable, right.total)
+    assert sum(row["params"] for row in told.rows) == told.total
+    assert trainable_report(anchored.release()).total == right.total

@@ -40,6 +40,12 @@ assert drawn[1][0] is drawn[0][0] and drawn[1][1] == drawn[0][1] != [7, 0]
 assert drawn[2][0] is not drawn[0][0] and not np.array_equal(drawn[2][0][1], drawn[0][0][1])
 uncached = kt.tuning.full(model, *pictures, epochs=1, batch_size=8, verbose=0)
 assert np.isfinite(uncached.history["loss"][0])
+settings = {"mix": "cutmix", "loss": "focal", "class_weight": "balanced", "epochs": 2, "batch_size": 8, "verbose": 0}
+for strategy in (kt.tuning.feature_extraction, kt.tuning.full):
+    before = np.array(model.get_layer("head").kernel)
+    mixed = strategy(model, *pictures, validation_data=pictures, **settings)
+    assert np.isfinite(mixed.history["val_loss"]).all()
+    assert np.abs(np.array(model.get_layer("head").kernel) - before).max() > 0
 """
 
 

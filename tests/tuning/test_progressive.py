@@ -462,3 +462,23 @@ def test_on_jax(on_jax):
     """There `fit` hands the state over in tuples, which must be those of what trains; decay and averages as above."""
     functions = "\n\n".join(inspect.getsource(one) for one in (by_numpy, check_by_numpy, check_frozen, check_kernel))
     assert on_jax(ON_JAX.format(functions=functions)) == "done on JAX"
+
+
+@pytest.mark.parametrize("plan", [{0: "mid"}, {1: "mid", 2: "low"}])
+def test_a_plan_with_nothing_to_unfreeze_says_so(plan):
+    model = build()
+    unfreeze(model)
+    model.compile(Adam(1e-3), "mse")
+    x, y = np.zeros((6, 3)), np.zeros((6, 2))
+    with pytest.raises(ValueError, match="must find something frozen"):
+        model.fit(x, y, epochs=3, verbose=0, callbacks=[ProgressiveUnfreezing(plan)])
+
+
+def test_a_plan_that_was_done_before_a_resumed_fit_needs_nothing_frozen():
+    model = build()
+    model.compile(Adam(1e-3), "mse")
+    x, y = np.zeros((6, 3)), np.zeros((6, 2))
+    unfreezing = ProgressiveUnfreezing({1: "mid"})
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[unfreezing])
+    model.fit(x, y, epochs=4, initial_epoch=2, verbose=0, callbacks=[unfreezing])
+    assert model.get_layer("mid").trainable

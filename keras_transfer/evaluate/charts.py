@@ -1,12 +1,15 @@
-"""A line chart as plain numbers for the report's SVG: sharp at any size, and its colours follow light and dark."""
+"""The charts of the report as plain numbers for its SVG: sharp at any size, and their colours follow light and dark."""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .calibration import Bin
+
 WIDTH, HEIGHT = 420.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 10.0, 26.0
 NAME_LINE, LETTER = 15, 6.6  # of a stage's name above the box: a line of text, a letter
+SIDE, COUNTS = 260.0, 44.0  # of the reliability diagram: its square, and the counts below
 LONGEST = 24  # letters of a stage's name that are shown
 
 
@@ -60,6 +63,44 @@ def chart(
             for one in names
         ],
         "above": NAME_LINE * (1 + max(one["row"] for one in names)) if names else 0,
+    }
+
+
+def reliability_chart(bins: Sequence[Bin]) -> dict[str, Any]:
+    """The reliability diagram in a square of SIDE, and below it the counts in a strip of COUNTS.
+
+    A bar a bin that holds answers: `x` and `width`, the `top` of its accuracy, the `confidence` that it should reach,
+    `sure` where it says more than it holds, the `share` of the answers as a height in the strip, and a `title`.
+    """
+    most = max(one.count for one in bins)
+
+    def up(value: float) -> float:
+        return round(TOP + (SIDE - TOP) * (1 - value), 1)
+
+    bars = []
+    for one in bins:
+        if one.accuracy is not None and one.confidence is not None:
+            bars.append(
+                {
+                    "x": round(LEFT + one.low * SIDE + 1, 1),
+                    "width": round((one.high - one.low) * SIDE - 2, 1),
+                    "top": up(one.accuracy),
+                    "confidence": up(one.confidence),
+                    "sure": one.confidence > one.accuracy,
+                    "share": round(max(1.0, (COUNTS - 8) * one.count / most), 1),
+                    "title": f"{one.count} answers: confidence {one.confidence:.2f}, accuracy {one.accuracy:.2f}",
+                }
+            )
+    ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
+    return {
+        "bars": bars,
+        "y": [(up(tick), f"{tick:g}") for tick in ticks],
+        "x": [(round(LEFT + tick * SIDE, 1), f"{tick:g}") for tick in ticks],
+        "bottom": SIDE,
+        "right": LEFT + SIDE,
+        "strip": SIDE + COUNTS,
+        "width": LEFT + SIDE + RIGHT,
+        "height": SIDE + COUNTS + BOTTOM,
     }
 
 

@@ -1,4 +1,4 @@
-"""How good a classifier is on held-out pictures: accuracy, macro F1, every class, the confusion matrix."""
+"""How good a classifier is on held-out pictures: accuracy, macro F1, calibration, every class, the confusion matrix."""
 
 import html
 from collections.abc import Sequence
@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .calibration import Bin, expected_calibration_error, reliability
+from .two_classes import POSITIVE, two_class_figures
+
 if TYPE_CHECKING:  # a report of answers that are at hand needs no Keras
     import keras
 
+    from ..export.litert import LiteRTModel
+
 BATCH = 32
+_TOLD = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +74,35 @@ class Report:
 
         return confusion_matrix(self.targets, self.predicted, labels=range(len(self.class_names)))
 
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the predicted class is the true one, (n,) bool."""
+        return self.predicted == self.targets
+
+    @cached_property
+    def reliability(self) -> list[Bin]:
+        """Confidence against accuracy in 15 bins, from the least confident on."""
+        return reliability(self.confidence, self.right)
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """The mean distance between confidence and accuracy (Guo et al. 2017, arXiv:1706.04599; 15 bins)."""
+        return expected_calibration_error(self.confidence, self.right)
+
+    @cached_property
+    def two_classes(self) -> dict[str, Any] | None:
+        """For two classes `positive` (the second class), `auroc`, `sensitivity` and `specificity`; else None."""
+        if len(self.class_names) != 2:
+            return None
+        figures = two_class_figures(self.probabilities, self.targets)
+        return {"positive": self.class_names[POSITIVE], **figures}
+
     def to_dict(self) -> dict[str, Any]:
-        """The figures as `metrics.json` holds them."""
+        """The figures as `metrics.json` holds them; a figure that the pictures do not allow is None."""
         rows = {row["name"]: {key: row[key] for key in row if key != "name"} for row in self.per_class}
-        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "per_class": rows}
+        figures = {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        figures["expected_calibration_error"] = self.expected_calibration_error
+        return {**figures, **(self.two_classes or {}), "per_class": rows}
 
     def __str__(self) -> str:
         width = max(5, *(len(name) for name in self.class_names))
@@ -79,7 +110,7 @@ class Report:
         for row in self.per_class:
             figures = f"{row['precision']:>9.3f}  {row['recall']:>6.3f}  {row['f1']:>5.3f}  {row['support']:>7}"
             lines.append(f"{row['name']:<{width}}  {figures}")
-        return "\n".join([*lines, self._line()])
+        return "\n".join([*lines, *self._lines()])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{key}</th>" for key in ("class", "precision", "recall", "f1", "support"))
@@ -88,17 +119,27 @@ class Report:
             f"<td>{row['recall']:.3f}</td><td>{row['f1']:.3f}</td><td>{row['support']}</td></tr>"
             for row in self.per_class
         )
-        return f"<p>{self._line()}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        told = "".join(f"<p>{html.escape(line)}</p>" for line in self._lines())
+        return f"{told}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
-    def _line(self) -> str:
-        return (
-            f"accuracy {self.accuracy:.4f}, macro F1 {self.macro_f1:.4f} on {len(self.targets)} {self.split} pictures"
-        )
+    def _lines(self) -> list[str]:
+        """The figures in words, a line for all and a line for two classes."""
+        counted = f"{len(self.targets)} {self.split} pictures"
+        figures = f"accuracy {self.accuracy:.4f}, macro F1 {self.macro_f1:.4f}"
+        lines = [f"{figures}, expected calibration error {self.expected_calibration_error:.4f} on {counted}"]
+        if self.two_classes:
+            rest = {key: value for key, value in self.two_classes.items() if key != "positive"}
+            told = [
+                f"{_TOLD[key]} {'not measured' if value is None else f'{value:.4f}'}" for key, value in rest.items()
+            ]
+            lines.append(f"{', '.join(told)} (positive: {self.two_classes['positive']})")
+        return lines
 
 
-def evaluate(model: "keras.Model", data: Any, *, class_names: Sequence[str] | None = None) -> Report:
-    """Measure the inference model of `model` (float32, no augmentation) on held-out data.
+def evaluate(model: "keras.Model | LiteRTModel", data: Any, *, class_names: Sequence[str] | None = None) -> Report:
+    """Measure the inference model of `model` (float32, no augmentation), or an exported file, on held-out data.
 
+    model: a Keras model, or a `kt.export.LiteRTModel`, which is measured as it is and needs neither TensorFlow nor Keras.
     data: an `ImageData` (its test split, or else validation), a split of it, arrays `(x, y)`, or a finite data set of
     batches `(x, y)`; labels are whole numbers or one-hot. class_names: those of `data` where it has them, else "0",
     "1", ...
@@ -106,6 +147,13 @@ def evaluate(model: "keras.Model", data: Any, *, class_names: Sequence[str] | No
 
     Example: `print(kt.evaluate(model, data))`
     """
+    from ..export.litert import LiteRTModel
+
+    if isinstance(model, LiteRTModel):
+        from ..export.measure import measure
+
+        answers, labels, paths, split = measure(model, data)
+        return report_from(answers, labels, model.labels if class_names is None else class_names, paths, split)
     from ..export.heldout import check_pictures, held_out
     from ..export.inference import inference_model, predict_batch
 

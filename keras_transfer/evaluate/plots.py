@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..core.plot import Plot
+from ..core.plot import Plot, plain
 from ..export.heldout import check_pictures, held_out
 from ..export.inference import inference_model, predict_batch
 from .charts import stage_names
@@ -130,8 +130,3 @@ def _gallery(items: list[Any], names: Any) -> Figure:
         title = told if best == target else f"{told}\ntruly {plain(names[target])}"
         axis.set_title(title, fontsize=9, color="black" if best == target else "firebrick")
     return figure
-
-
-def plain(name: str) -> str:
-    """A name without Matplotlib's mathematics: a dollar sign is a dollar sign."""
-    return str(name).replace("$", r"\$")

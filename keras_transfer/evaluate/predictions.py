@@ -40,5 +40,10 @@ def read_predictions(path: str | Path, split: str = "given") -> Report:
     index = {name: number for number, name in enumerate(names)}
     if unknown := sorted({row[1] for row in rows} - index.keys()):
         raise ValueError(f"Labels in predictions.csv must be among its classes {names}. Received: {unknown}")
-    probabilities: Any = np.array([[float(value) for value in row[4:]] for row in rows], "float32")
+    try:
+        probabilities: Any = np.array([[float(value) for value in row[4:]] for row in rows], "float32")
+    except ValueError as error:
+        raise ValueError(
+            f"Probabilities in predictions.csv must be numbers. Received: {str(path)!r}: {error}"
+        ) from None
     return report_from(probabilities, [index[row[1]] for row in rows], names, [row[0] for row in rows], split)

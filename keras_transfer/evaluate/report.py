@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..core.files import atomic_write
-from .charts import HEIGHT, LEFT, RIGHT, WIDTH, chart
+from .block_strips import stages_of, strips, table
+from .calibration import calibrated_error
+from .certificate_rows import certificate_rows
+from .charts import HEIGHT, LEFT, RIGHT, WIDTH, chart, reliability_chart
+from .findings import findings
 from .metrics import Report
 from .mistakes import most_confident
 from .predictions import read_predictions
 
-NAME = "report.html"
+NAME, CLOSED_FORM = "report.html", "closed form"
+PAIRS = 12  # of classes that are confused most
 MATRIX = 25  # classes; beyond, the matrix gives way to the pairs that are confused most
 
 
@@ -23,7 +28,7 @@ def write_report(run: str | Path, pictures: Callable[[int], np.ndarray | None] |
 
     pictures: gives the uint8 picture (height, width, channels) of a line of `predictions.csv`, counted from 0, or None;
     without it the most confident mistakes are listed by name. Needs `metrics.json`, `predictions.csv` and `labels.txt`;
-    `history.json`, `certificate.json` and `config.yaml` are shown where they are. Raises `ValueError` where a needed
+    `history.json`, `certificate.json`, `scan.json` and `config.yaml` are shown where they are. Raises `ValueError` where a needed
     file is missing or the files are not of one run.
 
     Example: `kt.write_report("saved_models/ants")`
@@ -48,7 +53,7 @@ def _context(run: Path, pictures: Callable[[int], np.ndarray | None] | None) -> 
     if missing:
         raise ValueError(f"A run to report on has {', '.join(missing)}. Received: {str(run)!r} without")
     metrics = _read(run / "metrics.json")
-    split = next((name for name in ("test", "validation") if name in metrics), None)
+    split = next((name for name in ("test", "validation") if isinstance(metrics.get(name), dict)), None)
     if split is None:
         raise ValueError(f"metrics.json must have `validation` or `test`. Received: {sorted(metrics)}")
     report = read_predictions(run / "predictions.csv", split)
@@ -62,18 +67,25 @@ def _context(run: Path, pictures: Callable[[int], np.ndarray | None] | None) -> 
         "metrics": metrics,
         "report": report,
         "interval": wilson(metrics[split]["accuracy"], len(report.targets)),
-        "charts": _charts(history),
+        "closed_form": _closed_form(history),
+        "charts": [] if _closed_form(history) else _charts(history),
         "box": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT},
         "epochs": len(history.get("epoch", [])),
         "best_epoch": history.get("best_epoch"),
         "last_epoch": metrics.get("last_epoch"),
         "stages": _stages(history),
+        "strips": strips(stages_of(history)),
+        "blocks": table(stages_of(history)),
+        "calibration": _calibration(report),
+        "two": report.two_classes,
+        "negative": report.class_names[0],
         "matrix": _matrix(report) if len(report.class_names) <= MATRIX else None,
         "pairs": _pairs(report),
         "mistakes": mistakes,
         "tiny": any((one["picture"] or "").startswith("data:image/png") for one in mistakes),
         "wrong": int((report.predicted != report.targets).sum()),
-        "certificates": _certificates(_read(run / "certificate.json")),
+        "certificates": certificate_rows(_read(run / "certificate.json")),
+        "scan": findings(_read(run / "scan.json")),
         "seconds": metrics.get("seconds", {}),
         "config": config,
         "settings": dict(config),
@@ -90,9 +102,12 @@ def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise ValueError(f"{path.name} must be whole JSON. Received: {str(path)!r}: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} must hold a JSON object. Received: {str(path)!r} with a {type(found).__name__}")
+    return found
 
 
 def _config(path: Path) -> list[tuple[str, str]]:
@@ -128,6 +143,12 @@ def _stages(history: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**stage, "rate": _rate(stage)} for stage in stages] if len(stages) > 1 else []
 
 
+def _closed_form(history: dict[str, Any]) -> dict[str, Any] | None:
+    """The one stage of a strategy that has no epochs; None where there are some."""
+    stages = history.get("stages") or [{}]
+    return stages[0] if stages[0].get("schedule") == CLOSED_FORM else None
+
+
 def _rate(stage: dict[str, Any]) -> str:
     if stage["learning_rate"] is None:
         return "by its schedule"
@@ -147,14 +168,25 @@ def _matrix(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
-def _pairs(report: Report, count: int = 12) -> list[dict[str, Any]]:
+def _pairs(report: Report, count: int = PAIRS) -> list[dict[str, Any]]:
     """The pairs (true class, predicted class) that are confused most."""
     off = report.confusion * (1 - np.eye(len(report.class_names), dtype=int))
     order = np.argsort(-off, axis=None, kind="stable")[:count]
     found = [(*divmod(int(index), len(off)), int(off.flat[index])) for index in order if off.flat[index]]
-    return [{"true": report.class_names[a], "predicted": report.class_names[b], "count": n} for a, b, n in found]
+    of = report.confusion.sum(1)
+    return [
+        {"true": report.class_names[a], "predicted": report.class_names[b], "count": n, "of": int(of[a])}
+        for a, b, n in found
+    ]
 
 
-def _certificates(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """One certificate, or several by precision."""
-    return [found] if "precision" in found else [one for one in found.values() if isinstance(one, dict)]
+def _calibration(report: Report) -> dict[str, Any]:
+    """How sure the answers are beside how often they are right."""
+    sure = float(report.confidence.mean())
+    return {
+        "error": report.expected_calibration_error,
+        "chance": calibrated_error(report.confidence),
+        "confidence": sure,
+        "excess": sure - report.accuracy,
+        "chart": reliability_chart(report.reliability),
+    }

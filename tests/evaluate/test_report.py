@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_transfer.evaluate import report_from, write_predictions, write_report
+from keras_transfer.evaluate import read_predictions, report_from, write_predictions, write_report
 from keras_transfer.evaluate.charts import chart, nice_ticks, whole_ticks
 from keras_transfer.evaluate.report import wilson
 
@@ -87,7 +87,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br", "line", "circle", "polyline"):
+        if tag not in ("meta", "img", "br", "line", "circle", "polyline", "rect"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -108,14 +108,39 @@ def page(run, **arguments):
     return Page(write_report(run, **arguments).read_text("utf-8"))
 
 
+JSONS = ("history.json", "metrics.json", "certificate.json", "scan.json")
+DAMAGED = [(name, content) for name in JSONS for content in ("[]", "null", '{"a":')]
+DAMAGED += [("metrics.json", '{"validation": 3}'), ("scan.json", '{"format": 1, "findings": [3]}')]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGED)
+def test_a_damaged_file_is_named(run, name, content):
+    (run / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"{name} .*Received: "):
+        write_report(run)
+
+
+def test_a_scan_and_predictions_that_are_not_whole_are_named(run):
+    (run / "scan.json").write_text('{"format": 1, "files": 3, "pictures": 3, "findings": [{"severity": "note"}]}')
+    with pytest.raises(
+        ValueError, match=r"scan\.json must be whole; scan the folder anew\. Received: one without 'text'"
+    ):
+        write_report(run)
+    text = (run / "predictions.csv").read_text("utf-8")
+    (run / "predictions.csv").write_text(text.replace("0.", "x."), "utf-8")
+    with pytest.raises(ValueError, match=r"must be numbers\. Received: .*predictions\.csv"):
+        write_report(run)
+
+
 def test_it_tells_everything_of_the_run(run):
     found = page(run)
     for words in (
         "insects", "Validation chose the epoch: number 2 of 3 was kept", "The last epoch (3)", "60.0 %", "wasp & co",
         "model_float32.tflite: passed", "2e-07", "mobilenet_v2", "versions.keras", "3.15.1", "fit 10.2", "Macro F1",
+        "Expected calibration error", "What is confused most",
     ):  # fmt: skip
         assert words in found.text, words
-    assert sum(tag == "svg" for tag, _ in found.tags) == 2
+    assert sum(tag == "svg" for tag, _ in found.tags) == 3
 
 
 def test_law_it_is_one_file_without_scripts_or_addresses(run):
@@ -193,6 +218,7 @@ def test_stages_have_their_lines_and_their_table(run):
     rows = "head 1 0.001 1,210 1.3 <b>top</b> 1 0.001, one cycle 45,678 1.3 all 1 by its schedule 123,456 1.3"
     assert f"Stages stage epochs learning rate weights that train seconds {rows}" in found.text
     assert [words for words in found.words if words == "head"] == ["head"] * 3  # two charts and the table
+    assert "What was trained" not in found.text  # these do not say what became of the blocks
 
 
 @pytest.mark.parametrize("stages", [None, [], STAGES[:1]])
@@ -245,7 +271,10 @@ def test_what_need_not_be_there_may_be_missing(run):
         (run / name).unlink()
     found = page(run)
     assert "Certificate" not in found.text
-    assert not [tag for tag, _ in found.tags if tag == "svg"]
+    assert "The pictures" not in found.text  # no scan.json
+    assert [attrs["aria-label"] for tag, attrs in found.tags if tag == "svg"] == [
+        "Reliability diagram: accuracy by confidence"
+    ]
 
 
 def test_many_classes_give_the_pairs_instead_of_the_matrix(run):
@@ -253,7 +282,131 @@ def test_many_classes_give_the_pairs_instead_of_the_matrix(run):
     report = report_from(np.eye(30, dtype="float32")[[5, 5, 7]], [4, 4, 7], names)
     write_predictions(run / "predictions.csv", report)
     (run / "labels.txt").write_text("\n".join(names))
-    assert "What is confused most true taken for pictures class 4 class 5 2" in page(run).text
+    assert "What is confused most true taken for pictures class 4 class 5 2 of 2" in page(run).text
+
+
+def block(name, state, rate=None):
+    return {"name": name, "state": state, "learning_rate": rate}
+
+
+BLOCKS = [
+    [block("conv1", "frozen"), block("<i>b</i>", "frozen"), block("head", "trained", 1e-2)],
+    [block("conv1", "frozen"), block("<i>b</i>", "fine-tuned", 1e-4), block("head", "trained", 1e-3)],
+]
+
+
+def test_a_strip_for_each_stage_tells_what_became_of_the_blocks(run):
+    stages = [{**stage, "blocks": blocks} for stage, blocks in zip(STAGES, BLOCKS, strict=False)]
+    change(run, "history.json", lambda found: found.update(stages=stages))
+    found = page(run)
+    drawn = [attrs for tag, attrs in found.tags if tag == "i" and "title" in attrs]
+    assert [(one["class"], one["style"]) for one in drawn] == [
+        # 1e-4, 1e-3 and 1e-2 are equally far apart: 30 %, 65 %, 100 % of the height; frozen is a thin line
+        *(("frozen", "height: 14%"), ("frozen", "height: 14%"), ("trained", "height: 100%")),
+        *(("frozen", "height: 14%"), ("fine-tuned", "height: 30%"), ("trained", "height: 65%")),
+    ]
+    assert drawn[4]["title"] == "<i>b</i>: fine-tuned at 0.0001"
+    assert "conv1 to <i>b</i> (2 blocks) frozen, head trained new at 0.01" in found.text
+    rows = "conv1 frozen frozen <i>b</i> frozen fine-tuned at 0.0001 head trained new at 0.01 trained new at 0.001"
+    assert f"Every block blocks head <b>top</b> {rows}" in found.text
+
+
+def test_one_stage_has_its_strip_too(run):
+    change(run, "history.json", lambda found: found.update(stages=[{**STAGES[0], "blocks": BLOCKS[0]}]))
+    found = page(run)
+    assert "What was trained head 1 epoch conv1 to <i>b</i> (2 blocks) frozen, head trained new" in found.text
+
+
+def test_what_was_solved_exactly_has_no_epochs_to_show(run):
+    stage = {**STAGES[0], "schedule": "closed form", "learning_rate": None, "blocks": BLOCKS[0]}
+    change(run, "history.json", lambda found: found.update(stages=[stage], epoch=[1], best_epoch=1))
+    found = page(run)
+    assert "Solved exactly on the frozen features in 1.3 seconds: there was no epoch to choose." in found.text
+    assert "Validation chose" not in found.text
+    assert "By epoch" not in found.text
+
+
+def test_certificates_are_rows_with_the_columns_that_they_have(run):
+    smaller = {"precision": "int8", "file": "model_int8.tflite", "bytes": 490_000, "max_difference": 0.08}
+    smaller |= {
+        "top1_agreement": 0.975,
+        "least_agreement": 0.95,
+        "tolerance": None,
+        "accuracy_before": 0.925,
+        "accuracy_after": 0.9,
+    }
+    smaller |= {"latency_ms": {"1": 4.56, "2": 2.5}}
+    both = {"float32": certificate(), "int8": {**certificate(), **smaller}}
+    (run / "certificate.json").write_text(json.dumps(both))
+    found = page(run)
+    head = "precision size largest difference same top class accuracy, Keras → file latency, 1 / 2 threads"
+    float32 = "float32 ✓ 1.60 MB 2e-07 (at most 0.0001) 100 % – –"
+    assert (
+        f"{head} {float32} int8 ✓ 490.0 kB (31 %) 0.08 97.5 % (at least 95) 92.5 → 90.0 % 4.56 / 2.5 ms" in found.text
+    )
+    assert "model_float32.tflite, model_int8.tflite: passed . On 40 validation pictures each answers" in found.text
+    (run / "certificate.json").write_text(json.dumps({"float32": certificate()}))
+    assert "latency" not in page(run).text
+
+
+def test_two_classes_have_auroc_sensitivity_and_specificity(run):
+    assert "Yes or no" not in page(run).text
+    positive = np.array([0.1, 0.6, 0.8, 0.4], "float32")
+    report = report_from(np.stack([1 - positive, positive], 1), [0, 0, 1, 1], ["well", "ill"])
+    write_predictions(run / "predictions.csv", report)
+    (run / "labels.txt").write_text("well\nill\n")
+    found = page(run)
+    assert "Yes or no: ill is positive AUROC 0.750" in found.text
+    assert "Sensitivity 0.500 of ill, the share that is found Specificity 0.500 of well" in found.text
+    assert "What is confused most" not in found.text  # two classes: the matrix says it
+
+
+def test_number_the_calibration_is_that_of_the_predictions(run):
+    report = read_predictions(run / "predictions.csv")
+    found = page(run)
+    assert f"Expected calibration error {report.expected_calibration_error:.3f}" in found.text
+    sure, right = 100 * report.confidence.mean(), 100 * report.accuracy
+    assert (
+        f"{sure:.1f} % sure on average, and right in {right:.1f} % : too sure by {sure - right:.1f} points"
+        in found.text
+    )
+    bars = [attrs for tag, attrs in found.tags if tag == "rect" and attrs["class"] == "accuracy"]
+    heights = [float(one["height"]) / 250 for one in bars]
+    assert heights == pytest.approx([max(row.accuracy, 1 / 250) for row in report.reliability if row.count], abs=1e-3)
+
+
+SCAN = {
+    "format": 1, "folder": "photos", "files": 1234, "pictures": 1230, "seconds": 1.0,
+    "classes": {"ant": {"train": 900, "test": 30}, "<b>bee</b>": {"train": 300}},
+    "sizes": {"median": [30, 40], "smallest": [8, 9], "largest": [300, 400], "aspect": [0.5, 1.3, 2.0]},
+    "findings": [
+        {"kind": "alpha", "severity": "note", "text": "Two have alpha.", "files": [["a.png"]] * 9, "count": 9},
+        {"kind": "truncated", "severity": "error", "text": "One is cut off.", "files": [], "count": 1},
+        {"kind": "near", "severity": "warning", "text": "They are <alike>.", "files": [list("abcdef")], "count": 6},
+    ],
+}  # fmt: skip
+
+
+def test_what_the_scan_found_stands_there_the_gravest_first(run):
+    (run / "scan.json").write_text(json.dumps(SCAN))
+    found = page(run)
+    assert "The pictures 1,230 pictures in 1,234 files; median size 40 x 30, the smallest 9 x 8" in found.text
+    order = [found.text.index(words) for words in ("One is cut off.", "They are <alike>.", "Two have alpha.")]
+    assert order == sorted(order)
+    assert "a = b = c = d and 2 more" in found.text
+    assert "and 3 more" in found.text  # of nine groups six are shown
+    assert "class train test ant 900 30 <b>bee</b> 300 0" in found.text
+    (run / "scan.json").write_text(json.dumps({**SCAN, "findings": []}))
+    assert "Nothing was found that would harm a training." in page(run).text
+
+
+def test_another_scan_is_refused(run):
+    (run / "scan.json").write_text(json.dumps({**SCAN, "format": 2}))
+    with pytest.raises(ValueError, match=r"a scan of format 1\. Received: format=2"):
+        write_report(run)
+    (run / "scan.json").write_text(json.dumps({**SCAN, "findings": [{"severity": "fatal", "text": ""}]}))
+    with pytest.raises(ValueError, match=r"an error, a warning or a note\. Received: fatal"):
+        write_report(run)
 
 
 def test_a_folder_that_is_no_run_is_refused(run, tmp_path):

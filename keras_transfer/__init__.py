@@ -9,6 +9,7 @@ _NAMES = {
     # what goes in
     "load_images": ".data",
     "ImageData": ".data",
+    "scan_folder": ".data",
     # what we start from
     "build_classifier": ".backbones",
     "build_encoder": ".backbones",
@@ -30,8 +31,12 @@ _NAMES = {
     # what comes out
     "inference_model": ".export",
     "export_tflite": ".export",
+    "compress_to": ".export",
     "write_report": ".evaluate",
     "plot_history": ".evaluate",
+    # what to choose
+    "compare": ".evaluate",
+    "advise": ".evaluate",
     "show_predictions": ".evaluate",
     # the rooms
     "core": "",
@@ -39,6 +44,7 @@ _NAMES = {
     "backbones": "",
     "tuning": "",
     "export": "",
+    "fewshot": "",
     "evaluate": "",  # a verb too: evaluate(model, data)
     "config": "",
     "pipeline": "",

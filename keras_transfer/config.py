@@ -14,7 +14,10 @@ from .core.files import atomic_write, sha256
 from .core.messages import nearest
 
 RESOLVED_BY = "resolved_by"  # the key under which a written file says what made it; passed over on reading
-STAGES = {"progressive": 3, "partial": 2, "feature_extraction": 1, "full": 1}  # how many each strategy has
+# How many stages of training each strategy has; 0: solved exactly on the frozen features.
+STAGES = {"progressive": 3, "partial": 2, "layerwise": 2, "feature_extraction": 1, "full": 1}
+STAGES |= {"linear_probe": 0, "nearest_mean": 0}
+EPOCHS, STAGE_EPOCHS = 20, 10  # by default, where there is one stage, and in each of several
 PACKAGES = ("keras-transfer", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 
 
@@ -34,13 +37,22 @@ class RunConfig(BaseModel):
     validation_fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of each class held out where the data has no val/."
     )
-    strategy: Literal["progressive", "partial", "feature_extraction", "full"] | None = Field(
+    strategy: (
+        Literal["progressive", "partial", "layerwise", "feature_extraction", "full", "linear_probe", "nearest_mean"]
+        | None
+    ) = Field(
         None,
         description="progressive: the head, then the top third of the blocks, then all of them; partial: without the last; "
-        "feature_extraction: the head alone; full: everything at once. By default progressive, full without weights.",
+        "layerwise: the head, then all at rates that fall towards the input; feature_extraction: the head alone; full: "
+        "everything at once; linear_probe, nearest_mean: solved exactly on the frozen features, in seconds. By default "
+        "progressive, full without weights.",
     )
     augmentation: Literal["none", "light", "medium", "strong"] = Field(
         "light", description="Random changes to the training pictures."
+    )
+    mix: Literal["none", "mixup", "cutmix"] = Field(
+        "none",
+        description="Mix pairs of training pictures anew in every batch, which turns the cache of frozen features off.",
     )
     views: int = Field(
         4, ge=1, description="Versions of a picture whose features are cached: itself, the others random."
@@ -51,12 +63,20 @@ class RunConfig(BaseModel):
         description="Passes over the data, at most, in each stage behind the head; by default 10, and 20 where there is one "
         "stage only.",
     )
-    head_epochs: int = Field(10, ge=1, description="The same for the head's stage, of progressive and partial.")
+    head_epochs: int = Field(
+        10, ge=1, description="The same for the head's stage, of progressive, partial and layerwise."
+    )
     learning_rate: float | None = Field(
         None,
         gt=0,
         description="Step of Adam; by default the strategy's own. progressive and partial take it for the head, a tenth "
         "and a hundredth of it for the stages behind.",
+    )
+    loss: Literal["crossentropy", "focal"] = Field(
+        "crossentropy", description="focal: pictures that are right already count less."
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: rare classes count as much as frequent ones."
     )
     batch_size: int = Field(32, ge=1, description="Pictures a step.")
     patience: int = Field(
@@ -68,8 +88,8 @@ class RunConfig(BaseModel):
     keep: Literal["best", "last"] = Field("best", description="Keep the epoch best in validation, or the last.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Of split, order, augmentation and new weights.")
     mixed_precision: bool = Field(False, description="Compute in 16 bits; the exported model is the float32 one.")
-    export: tuple[Literal["float32"], ...] = Field(
-        ("float32",), min_length=1, description="Number format of the exported .tflite."
+    export: tuple[Literal["float32", "float16", "dynamic", "int8"], ...] = Field(
+        ("float32",), min_length=1, description="Number format of the exported .tflite; may be given several times."
     )
     on_bad: Literal["raise", "skip"] = Field("raise", description="Stop at bad pictures, or skip and name them.")
     min_accuracy: float | None = Field(None, ge=0, le=1, description="Exit with 1 when the held-out accuracy is lower.")
@@ -109,14 +129,14 @@ class RunConfig(BaseModel):
         """Without pretrained weights everything trains; a frozen random backbone has no features to build on."""
         scratch = values.get("weights", "imagenet") in (None, "none")
         strategy = values.get("strategy")
-        if scratch and strategy in ("progressive", "partial", "feature_extraction"):
+        if scratch and isinstance(strategy, str) and strategy in STAGES and strategy != "full":
             raise ValueError(
                 "`weights: none` leaves nothing to build on; give weights, or take `strategy: full`. "
                 f"Received: strategy={strategy!r}"
             )
         strategy = strategy or ("full" if scratch else "progressive")
         # an unhashable value is for the field's own check to name
-        epochs = 10 if isinstance(strategy, str) and STAGES.get(strategy, 1) > 1 else 20
+        epochs = STAGE_EPOCHS if isinstance(strategy, str) and STAGES.get(strategy, 1) > 1 else EPOCHS
         chosen = {"strategy": strategy, "epochs": epochs}
         return {**values, **{name: value for name, value in chosen.items() if values.get(name) is None}}
 

@@ -18,10 +18,13 @@ DEFAULTS = {
     "validation_fraction": 0.2,
     "strategy": "progressive",
     "augmentation": "light",
+    "mix": "none",
     "views": 4,
     "epochs": 10,
     "head_epochs": 10,
     "learning_rate": None,
+    "loss": "crossentropy",
+    "class_weights": "none",
     "batch_size": 32,
     "patience": 5,
     "keep": "best",
@@ -47,7 +50,8 @@ def test_without_weights_everything_trains():
 
 
 @pytest.mark.parametrize(
-    ("strategy", "epochs"), [("progressive", 10), ("partial", 10), ("feature_extraction", 20), ("full", 20)]
+    ("strategy", "epochs"),
+    [("progressive", 10), ("partial", 10), ("layerwise", 10), ("feature_extraction", 20), ("full", 20)],
 )
 def test_epochs_are_those_of_the_strategy(strategy, epochs):
     assert make_config({"data": "photos", "strategy": strategy}).epochs == epochs
@@ -76,13 +80,16 @@ def test_it_is_frozen():
         ({"learning_rate": float("inf")}, "`learning_rate` must be a number above 0"),
         ({"learning_rate": "fast"}, "Received: 'fast' (str)"),
         ({"quiet": "yes"}, "`quiet` must be true or false. Received: 'yes' (str)"),
-        ({"export": ["float32", "int1"]}, "`export` must be a list of 'float32'. Received: 'int1' (str)"),
+        (
+            {"export": ["float32", "int1"]},
+            "`export` must be a list of 'float32', 'float16', 'dynamic', 'int8'. Received: 'int1' (str)",
+        ),
         ({"export": []}, "`export` must be a list of 'float32'"),
         ({"data": 3}, "`data` must be a text. Received: 3 (int)"),
         ({"data": None}, "`data` must be a text. Received: None"),
         (
             {"strategy": ["full"]},
-            "`strategy` must be one of 'progressive', 'partial', 'feature_extraction', 'full', or null",
+            "`strategy` must be one of 'progressive', 'partial', 'layerwise', 'feature_extraction', 'full', ",
         ),
         ({"backbone": "mobilnet_v2"}, "Unknown backbone. Did you mean 'mobilenet_v2'"),
         ({"weights": "none", "strategy": "feature_extraction"}, "leaves nothing to build on"),

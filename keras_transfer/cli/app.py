@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from .advise import advise
+from .compare import compare
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
 from .fit import fit
 from .predict import predict
+from .report import report
 from .runs import list_runs
+from .scan import scan
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 FAILURES = ("CertificateError", "RunFailed")  # by name: to import them would import TensorFlow
@@ -25,14 +29,19 @@ app = typer.Typer(
     help="Transfer learning with Keras: a folder of photos in, a certified .tflite out.",
     epilog="\b\nStart with:\n"
     "  keras-transfer demo           two minutes, nothing to download\n"
+    "  keras-transfer scan photos/   what is in a folder, and what is wrong with it\n"
     "  keras-transfer fit photos/    photos/ holds a sub-folder of pictures for each class",
 )
 for name, command in (
     ("demo", demo),
+    ("scan", scan),
+    ("advise", advise),
     ("fit", fit),
     ("evaluate", evaluate),
     ("predict", predict),
+    ("compare", compare),
     ("export", export),
+    ("report", report),
     ("list", list_runs),
 ):
     # The first paragraph of the docstring stands in the list of commands, uncut.

@@ -1,4 +1,4 @@
-"""`keras-transfer list`: the runs in a folder."""
+"""`keras-transfer list`: the runs in a folder, or the backbones to start from."""
 
 import json
 from datetime import datetime
@@ -10,14 +10,24 @@ import typer
 
 def list_runs(
     folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("saved_models"),
+    backbones: Annotated[
+        bool, typer.Option("--backbones", help="List the backbones of the catalogue instead.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the runs in a folder, the newest first.
+    """List the runs in a folder, the newest first, or the backbones to start from.
 
     \b
-    Example:
+    Examples:
       keras-transfer list saved_models
+      keras-transfer list --backbones
     """
+    if backbones:
+        from ..backbones.catalog_table import table
+
+        found = table()
+        print(json.dumps(found.rows, indent=2, ensure_ascii=False) if as_json else found)
+        return
     from .. import pipeline
 
     runs = pipeline.list_runs(folder)

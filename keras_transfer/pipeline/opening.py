@@ -1,5 +1,6 @@
 """The pictures that a config names: a folder, or a data set that scikit-learn carries (`sample:digits`)."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,16 @@ def tell_skipped(skipped: Sequence[tuple[str, str]], say: Callable[[str], None])
         say(f"skipped {path}: {reason}")
     if skipped:
         say(f"skipped {len(skipped)} in all")
+
+
+def tell_findings(scan: Any, data: str, say: Callable[[str], None]) -> None:
+    """A line for each warning of the scan, before an hour is lost on it."""
+    if scan is None or not scan.warnings:
+        return
+    for finding in scan.warnings:
+        say(f"warning: {finding.text}")
+    if not data.startswith(SAMPLE):
+        say(f"(keras-transfer scan {shlex.quote(data)} lists the files.)")
 
 
 def open_data(config: Mapping[str, Any], input_shape: Sequence[int], show_progress: bool | None = None) -> Any:

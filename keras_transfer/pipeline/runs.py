@@ -1,15 +1,17 @@
-"""What can be done with a finished run: evaluate it on other pictures, export it again, list them all."""
+"""What can be done with a finished run: open it, evaluate it on other pictures, list them all."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
-from .folder import RUNS, RunFailed, is_run
+from .folder import RUNS, is_run
+
+# those of a config that are needed again
+KEYS = ("data", "backbone", "strategy", "image_size", "resize", "validation_fraction", "batch_size", "seed", "on_bad")
 
 
 def open_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of a run and its resolved config; a `ValueError` where it is none."""
+    """The folder of a run and its resolved config; a `ValueError` where it is none, or its config is damaged."""
     import yaml
 
     path = Path(run)
@@ -17,7 +19,15 @@ def open_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
         raise ValueError(
             f"A run is a folder with model.keras and config.yaml, written by `keras-transfer fit`. Received: {str(path)!r}"
         )
-    return path, yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    file = path / "config.yaml"
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    if not isinstance(config, dict) or (missing := [name for name in KEYS if name not in config]):
+        lacks = f"lacks {', '.join(missing)}" if isinstance(config, dict) else "holds no settings"
+        raise ValueError(f"config.yaml must hold the settings that `fit` wrote. Received: {str(file)!r}, which {lacks}")
+    return path, config
 
 
 def labels_of(path: Path) -> list[str]:
@@ -54,37 +64,6 @@ def evaluate_run(
     return split, evaluate(model, pictures, class_names=names)
 
 
-def export_run(run: str | Path, precision: str = "float32", *, data: str | Path | None = None) -> Any:
-    """Export a run again and prove it on its held-out pictures, which are read again (from `data` where they have
-    moved).
-
-    Raises `RunFailed` where the certificate fails; the reason then stands in `certificate.json`.
-    """
-    path, config = open_run(run)
-    from ..core.saving import load
-    from .opening import SAMPLE, open_data
-    from .writing import certify
-
-    model = load(path)
-    place = str(data or config["data"])
-    if not place.startswith(SAMPLE) and not Path(place).exists():
-        raise ValueError(f"The pictures of the run have moved; say where they are with --data. Received: {place!r}")
-    pictures = open_data({**config, "data": place}, model.input_shape[1:])
-    split, held_out = pictures.held_out
-    with open(path / "split.csv", newline="", encoding="utf-8") as file:
-        meant = sorted(row["path"] for row in csv.DictReader(file) if row["split"] == split)
-    if sorted(held_out.names) != meant:
-        raise ValueError(f"The data must be that of the run: its {split} pictures are others. Received: {pictures!r}")
-    if list(pictures.class_names) != labels_of(path):
-        raise ValueError(
-            f"The data must hold the classes of the run, {labels_of(path)}. Received: {list(pictures.class_names)}"
-        )
-    certificate, reason = certify(path, model, pictures, precision)
-    if reason:
-        raise RunFailed(reason)
-    return certificate
-
-
 def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:
     """One row a run in `folder`, the newest first: name, path, data, backbone, strategy, split, accuracy, when it was written."""
     rows = []
@@ -92,14 +71,18 @@ def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:
         path = file.parent
         if path.name.startswith(".") or not is_run(path) or not (path / "metrics.json").is_file():
             continue
-        _, config = open_run(path)
+        # a damaged file is shown as such, and hides no other run
+        try:
+            config = open_run(path)[1]
+        except ValueError:
+            config = {}
         try:
             metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-        except ValueError:
-            metrics = {"validation": {"accuracy": None}}  # a damaged file is shown as such, and hides no other run
-        split = "test" if "test" in metrics else "validation"
-        told = {key: str(config[key]) for key in ("data", "backbone", "strategy")}
-        accuracy = metrics[split]["accuracy"]
+            split = "test" if "test" in metrics else "validation"
+            accuracy = metrics[split]["accuracy"]
+        except (ValueError, KeyError, TypeError):
+            split, accuracy = "validation", None
+        told = {key: str(config.get(key, "damaged")) for key in ("data", "backbone", "strategy")}
         rows.append(
             {
                 "name": path.name,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import STAGES, RunConfig
-from .choices import choose, describe, unused
+from .choices import choose, describe, strategy_of, unused
 from .folder import RunFailed, run_folder
 from .partial import CHECKPOINT
 from .resuming import dropped, leaving_the_best, settle, telling_how_to_go_on
@@ -37,11 +37,12 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     started = time.perf_counter()
     choices = choose(config)
     say = (lambda text: None) if config.quiet else say
-    from .opening import open_data, tell_skipped
+    from .opening import open_data, tell_findings, tell_skipped
 
     size = choices.image_size
     data = open_data(config.model_dump(), (size, size, choices.channels), show_progress=False if config.quiet else None)
     tell_skipped(data.skipped, say)
+    tell_findings(data.scan, config.data, say)
     say(describe(config, choices, data))
     for note in (unused(config), None if config.resume else dropped(choices.output)):
         if note:
@@ -78,9 +79,7 @@ def train_model(config: RunConfig, choices: Any, data: Any, folder: Path) -> tup
     """Build the classifier that the config names and fit it by its strategy."""
     import keras
 
-    from .. import tuning  # noqa: F401  registers the strategies
     from ..backbones import build_classifier
-    from ..core.registry import get
 
     keras.utils.set_random_seed(config.seed)
     model = build_classifier(
@@ -90,21 +89,36 @@ def train_model(config: RunConfig, choices: Any, data: Any, folder: Path) -> tup
         input_shape=(*data.image_size, data.channels),
         augmentation=config.augmentation,
     )
-    settings = {
+    settings = _settings(config, folder)
+    with leaving_the_best(model, folder):
+        history = strategy_of(str(config.strategy))(model, data, **settings)
+    return model, history
+
+
+def _settings(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """What the strategy is told; one that is solved exactly has no epochs, rates or checkpoints."""
+    stages, verbose = STAGES[str(config.strategy)], 0 if config.quiet else "auto"
+    weighed = {"class_weight": "balanced"} if config.class_weights == "balanced" else {}
+    if not stages:
+        return {"verbose": verbose, **({} if config.strategy == "nearest_mean" else weighed)}
+    settings: dict[str, Any] = {
         "epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "patience": config.patience,
         "keep": config.keep,
         "views": config.views,
-        "verbose": 0 if config.quiet else "auto",
+        "verbose": verbose,
         "checkpoint": folder / CHECKPOINT,
         "resume": config.resume,
+        **weighed,
     }
-    if STAGES[str(config.strategy)] > 1:
+    if stages > 1:
         settings["head_epochs"] = config.head_epochs
-    with leaving_the_best(model, folder):
-        history = get("strategy", str(config.strategy))(model, data, **settings)
-    return model, history
+    if config.mix != "none":
+        settings["mix"] = config.mix
+    if config.loss == "focal":
+        settings["loss"] = "focal"
+    return settings
 
 
 def _write(

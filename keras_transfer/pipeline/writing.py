@@ -1,6 +1,7 @@
 """Everything that a run leaves behind, written into its folder: model, export with its proof, figures, report."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..evaluate import report_from, write_predictions, write_report
 from ..evaluate.metrics import Report
 from ..export import Certificate, CertificateError, export_tflite, inference_model
 from ..export.inference import predict_batch
+from ..export.precisions import PRECISIONS
 from .folder import RunFailed
 
 BATCH = 64
@@ -48,17 +50,34 @@ def write_run(
     held_out, pictures = data.held_out
     write_predictions(folder / "predictions.csv", reports[held_out])
     exporting = time.perf_counter()
-    failures = [reason for precision in config.export if (reason := certify(folder, final, data, precision)[1])]
+    failures = certify_all(folder, final, data, config.export)[1]
     now = time.perf_counter()
     total = sum(seconds.values()) + now - started
     times = {**seconds, "export": now - exporting, "total": total}
     metrics = {name: report.to_dict() for name, report in reports.items()}
     metrics |= {"last_epoch": _last_epoch(history), "seconds": {name: round(value, 3) for name, value in times.items()}}
     write_json(folder / "metrics.json", metrics)
+    if data.scan is not None:
+        data.scan.save(folder / "scan.json")
     write_report(folder, pictures=pictures.picture)
     if failures:
         raise RunFailed(" ".join(failures))
     return reports[held_out]
+
+
+def certify_all(
+    folder: Path, model: keras.Model, data: Any, precisions: Sequence[str]
+) -> tuple[list[Certificate], list[str]]:
+    """Export several precisions into `folder`: their certificates, which are written too, and why some failed.
+
+    float32 comes first, whatever the order: the others are timed beside it.
+    """
+    found, failures = {}, []
+    for precision in sorted(set(precisions), key=list(PRECISIONS).index):
+        found[precision], reason = certify(folder, model, data, precision)
+        if reason:
+            failures.append(reason)
+    return [found[precision] for precision in dict.fromkeys(precisions)], failures
 
 
 def certify(folder: Path, model: keras.Model, data: Any, precision: str) -> tuple[Certificate, str | None]:
@@ -68,8 +87,14 @@ def certify(folder: Path, model: keras.Model, data: Any, precision: str) -> tupl
         certificate = export_tflite(model, folder / f"model_{precision}.tflite", precision, data=data)
     except CertificateError as error:
         certificate, reason = error.certificate, str(error)
-    write_json(folder / "certificate.json", {**_read(folder / "certificate.json"), precision: certificate.to_dict()})
+    add_certificate(folder, certificate)
     return certificate, reason
+
+
+def add_certificate(folder: Path, certificate: Certificate) -> None:
+    """Write a certificate into `certificate.json`, by its precision."""
+    found = {**_read(folder / "certificate.json"), certificate.precision: certificate.to_dict()}
+    write_json(folder / "certificate.json", {name: found[name] for name in PRECISIONS if name in found})
 
 
 def history_of(history: keras.callbacks.History) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer
 from keras_transfer.cli import app
 from keras_transfer.config import RunConfig
 
-COMMANDS = {"demo", "fit", "evaluate", "predict", "export", "list"}
+COMMANDS = {"demo", "scan", "advise", "fit", "evaluate", "predict", "compare", "export", "report", "list"}
 HEAVY = ("numpy", "keras", "tensorflow", "jax", "PIL", "sklearn", "matplotlib", "h5py", "scipy")
 
 
@@ -69,7 +69,10 @@ def test_help_teaches(arguments, capsys):
             "`epochs` must be a whole number of at least 1, or null. Received: 0 (int)",
         ),
         (["fit", "photos", "--resize", "stretch"], "Invalid value for '--resize'"),
-        (["fit", "photos", "--export", "int1"], "`export` must be a list of 'float32'. Received: 'int1'"),
+        (
+            ["fit", "photos", "--export", "int1"],
+            "`export` must be a list of 'float32', 'float16', 'dynamic', 'int8'. Received: 'int1'",
+        ),
         (["fit"], "`data` is needed"),
         (["fit", "photos", "--backbone", "resnet"], "Unknown backbone. Did you mean"),
         (["fit", "photos", "--config", "none.yaml"], "settings must exist. Received: 'none.yaml'"),
@@ -79,7 +82,7 @@ def test_help_teaches(arguments, capsys):
         ),
         (["predict", "none.tflite"], "Missing argument"),
         (["predict", "none.tflite", "none.jpg"], "Received: 'none.jpg'"),
-        (["export", "run", "--precision", "int1"], "Invalid value for '--precision'"),
+        (["export", "run", "--precision", "int1"], "int1"),
     ],
 )
 def test_bad_input_is_2_and_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
@@ -148,13 +151,23 @@ def test_fit_takes_options_over_the_file_over_the_defaults(pipeline, capsys, tmp
 
 def test_evaluate_export_and_demo_hand_over(pipeline, capsys, tmp_path):
     pipeline.evaluate_run = lambda run, data, on_bad, say: ("test", SimpleNamespace(to_dict=lambda: {"accuracy": 0.5}))
-    pipeline.export_run = lambda run, precision, data: f"{run.name} {precision} {data}"
+    pipeline.export_run = lambda run, precisions, data: [f"{run.name} {one} {data}" for one in precisions]
+    pipeline.compress_run = lambda run, size, accuracy_drop, data: f"{run.name} {size} {accuracy_drop} {data}"
     pipeline.run_demo = lambda output, quiet: print(output, quiet)
     assert app.run(["evaluate", "run", "photos", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"split": "test", "accuracy": 0.5}
     assert app.run(["export", "run"]) == 0
     assert app.run(["demo", "--quiet", "--output", "here"]) == 0
     assert capsys.readouterr().out == "run float32 None\nhere True\n"
+    assert app.run(["export", "run", "--precision", "int8", "--precision", "float16"]) == 0
+    assert app.run(["export", "run", "--target", "2MB"]) == 0
+    assert app.run(["export", "run", "--target", "2MB", "--accuracy-drop", "0.05", "--data", "there"]) == 0
+    assert capsys.readouterr().out == "run int8 None\nrun float16 None\nrun 2MB 0.01 None\nrun 2MB 0.05 there\n"
+    assert app.run(["export", "run", "--accuracy-drop", "0.05"]) == 2
+    assert app.run(["export", "run", "--target", "2MB", "--precision", "int8"]) == 2
+    told = capsys.readouterr().err
+    assert "goes with --target" in told
+    assert "give one of the two" in told
 
 
 def test_list(capsys, tmp_path):

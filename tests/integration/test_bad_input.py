@@ -90,6 +90,25 @@ def test_bad_options(kind, photos, capsys, tmp_path):
     expect_one_sentence(["fit", "photos", *options], words, capsys, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "exists"), (b"no weights", "no whole HDF5 file"), ("cut short", "no whole HDF5 file")]
+)
+def test_weights_are_looked_at_before_the_pictures(content, words, photos, capsys, tmp_path, monkeypatch):
+    import h5py
+
+    import keras_transfer.data.images
+
+    monkeypatch.setattr(keras_transfer.data.images, "load_images", None)  # calling it would be a crash
+    photos(tmp_path / "photos", {"red": 5, "blue": 5})
+    if content == "cut short":
+        with h5py.File(tmp_path / "whole.h5", "w") as file:
+            file["kernel"] = [1.0] * 1000
+        content = (tmp_path / "whole.h5").read_bytes()[:-500]
+    if content is not None:
+        (tmp_path / "w.weights.h5").write_bytes(content)
+    expect_one_sentence(["fit", "photos", "--weights", "w.weights.h5"], words, capsys, tmp_path)
+
+
 def test_weights_of_another_width_name_the_one_that_fits(photos, capsys, tmp_path, data_root):
     photos(tmp_path / "photos", {"red": 5, "blue": 5})
     weights = data_root / "backbones" / "mobilenet_0.25_128.weights.h5"

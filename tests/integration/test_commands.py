@@ -99,18 +99,18 @@ def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, 
     photos(tmp_path / "p", {"red": 5, "blue": 5})
     real = tflite.convert
 
-    def tampered(inference, shape):
+    def tampered(inference, *how):
         inference.trainable_variables[-1].assign(
             inference.trainable_variables[-1] + 3.0 * (inference.output_shape[-1] - 1)
         )
         for variable in inference.trainable_variables[-2:]:
             variable.assign(-variable * 40 + 1)
-        return real(inference, shape)
+        return real(inference, *how)
 
-    def convert(inference, shape):
+    def convert(inference, *how):
         before = inference.get_weights()
         try:
-            return tampered(inference, shape)
+            return tampered(inference, *how)
         finally:
             inference.set_weights(before)
 

@@ -10,6 +10,7 @@ import yaml
 import keras_transfer as kt
 
 FILES = {
+    "scan.json",
     "model.keras", "freeze.json", "model_float32.tflite", "io.json", "labels.txt", "certificate.json", "metrics.json",
     "predictions.csv", "history.json", "split.csv", "config.yaml", "report.html",
 }  # fmt: skip

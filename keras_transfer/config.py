@@ -28,11 +28,15 @@ class RunConfig(BaseModel):
 
     data: str = Field(description="Folder of pictures: one sub-folder a class, or train/, val/ and test/ with those.")
     output: str | None = Field(None, description="Folder of the run; by default saved_models/<name of the data>.")
-    backbone: str = Field("mobilenet_v2", description="Pretrained network to start from; a width stands in its name.")
+    backbone: str = Field(
+        "mobilenet_v2",
+        description="Pretrained network to start from (keras-transfer list --backbones), or hub:PRESET of keras-hub, or hub:FOLDER.",
+    )
     weights: str = Field("imagenet", description="imagenet (downloaded once), a local weights file, or none.")
     image_size: int | None = Field(
         None, ge=16, le=2048, description="Height and width in pixels; by default the backbone's own."
     )
+    channels: int = Field(3, description="3 (colour), 1 (grey) or 4 (RGBA); pretrained colour weights take all three.")
     resize: Literal["squash", "crop", "pad"] = Field("squash", description="How a picture becomes a square.")
     validation_fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of each class held out where the data has no val/."
@@ -116,6 +120,13 @@ class RunConfig(BaseModel):
     @classmethod
     def _no_weights(cls, value: Any) -> Any:
         return "none" if value is None else value
+
+    @field_validator("channels")
+    @classmethod
+    def _grey_colour_or_four(cls, value: int) -> int:
+        if value not in (1, 3, 4):
+            raise ValueError(f"`channels` must be 1 (grey), 3 (colour) or 4 (RGBA). Received: {value!r}")
+        return value
 
     @field_validator("backbone")
     @classmethod

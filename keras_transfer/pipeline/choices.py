@@ -19,7 +19,7 @@ class Choices:
     output: Path
     weights: str | None
     image_size: int
-    channels: int = 3
+    channels: int
 
 
 def choose(config: RunConfig) -> Choices:
@@ -37,7 +37,7 @@ def choose(config: RunConfig) -> Choices:
     weights = None if config.weights == "none" else config.weights
     if weights not in (None, "imagenet"):
         _check_weights(Path(weights))
-    return Choices(output, weights, config.image_size or entry(config.backbone).image_size)
+    return Choices(output, weights, config.image_size or entry(config.backbone).image_size, config.channels)
 
 
 def strategy_of(name: str) -> Callable[..., Any]:

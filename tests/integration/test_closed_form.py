@@ -64,3 +64,17 @@ def test_balanced_weights_reach_the_probe(tmp_path):
     assert _settings(make_config({**settings, "strategy": "linear_probe"}), tmp_path)["class_weight"] == "balanced"
     assert "class_weight" not in _settings(make_config({**settings, "strategy": "nearest_mean"}), tmp_path)
     assert _settings(make_config({**settings, "strategy": "partial"}), tmp_path)["class_weight"] == "balanced"
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_and_four_channels_go_all_the_way(photos, tmp_path, weights, channels):
+    """Pretrained colour weights take them: fit, certificate, predict and report."""
+    import json
+
+    photos(tmp_path / "colours", {"red": 6, "green": 6})
+    size = ["--backbone", "mobilenet_0.25", "--image-size", "32", "--weights", str(weights)]
+    asked = ["--strategy", "nearest_mean", "--channels", str(channels), "--quiet", "--output", "run"]
+    assert command(["fit", "colours", *size, *asked]) == 0
+    assert json.loads((tmp_path / "run" / "io.json").read_text())["input"]["channels"] == channels
+    assert command(["predict", "run", "colours/red"]) == 0
+    assert command(["report", "run"]) == 0

@@ -79,7 +79,7 @@ class Comparison:
             for row in self.rows
         )
         below = "".join(f"<div>{html.escape(note)}</div>" for note in self._notes())
-        above = f"<div>{html.escape(self.title)}</div>"
+        above = f"<div>{html.escape(self.title)}</div>" if self.title else ""
         return f"{above}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 
     @property

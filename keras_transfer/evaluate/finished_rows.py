@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.files import sha256
+from .contender import fingerprint
 
 NAME = "comparison.json"
 
@@ -16,18 +16,11 @@ def conditions(
     """What two comparisons must share for their rows to stand in one table."""
     return {
         "data": {name: part.fingerprint for name, part in data.splits.items()},
-        "backbones": {name: _weights(file) for name, file in bases.items()},
+        "backbones": {name: fingerprint(file) for name, file in bases.items()},
         "seeds": list(seeds),
         "settings": {name: {key: str(value) for key, value in values.items()} for name, values in given.items()},
         "augmentation": augmentation,
     }
-
-
-def _weights(file: Any) -> str | None:
-    if file is None or file == "imagenet":
-        return file
-    path = Path(file).expanduser()
-    return sha256(path) if path.is_file() else str(file)  # what is not there is told by `build_classifier`
 
 
 def finished(output: str | Path | None, told: dict[str, Any], export: bool) -> dict[str, Any]:

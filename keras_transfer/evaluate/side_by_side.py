@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from ..backbones import build_classifier
 from ..core.activations import saved_seconds
 from ..core.files import write_json
 from ..core.freezing import trainable_report
@@ -18,6 +17,7 @@ from ..export import CertificateError, export_tflite, inference_model
 from ..export.tflite import check_path
 from .asked import CLOSED, SCRATCH, check_seeds, check_settings, check_strategies
 from .comparison import Comparison, make_row, ranked
+from .contender import contender
 from .finished_rows import NAME, conditions, finished
 from .metrics import evaluate
 
@@ -25,12 +25,13 @@ from .metrics import evaluate
 def compare(
     data: Any,
     *,
-    backbone: str | Mapping[str, str | Path | None] = "mobilenet_v2",
+    backbone: str | keras.Model | Mapping[str, str | Path | keras.Model | None] = "mobilenet_v2",
     weights: str | Path | None = "imagenet",
     strategies: Sequence[str] | None = None,
     seeds: int | Sequence[int] = 3,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     augmentation: str = "light",
+    preprocessing: str | keras.layers.Layer | None = None,
     export: bool = True,
     output: str | Path | None = None,
     title: str = "",
@@ -44,13 +45,14 @@ def compare(
 
     Args:
         data: an `ImageData`, as `kt.load_images` gives it.
-        backbone: a name of the catalogue, or several with their weights, `{"mobilenet_v2": path, "resnet50": path}`.
-        weights: as in `build_classifier`. The row "scratch" is built without.
+        backbone: a name of the catalogue, a model of your own (each row takes a copy), or several by name with their weights,
+            `{"mobilenet_v2": path, "mine": model}`.
+        weights: as in `build_classifier`, for a name of the catalogue. The row "scratch" is built without.
         strategies: names of registered strategies and "scratch"; by default nearest mean, linear probe, head on frozen
             features, partial, progressive (staged), layer-wise, full, and from scratch, and whatever else is registered.
         seeds: how many, from 0 on, or which. A strategy without randomness runs once.
         settings: settings by strategy, for example `{"full": {"epochs": 10}}`; "*" is for all that train by epochs.
-        augmentation: as in `build_classifier`.
+        augmentation, preprocessing: as in `build_classifier`; preprocessing is for models of your own.
         export: also write the float32 `.tflite` of each row to a temporary folder, for its bytes and latency. A row that
             was finished without is trained again.
         output: a folder for `comparison.json`, written after every row; a second start goes on where the first ended.
@@ -65,13 +67,17 @@ def compare(
         raise TypeError(
             f"`data` must be an ImageData; read a folder with kt.load_images. Received: {type(data).__name__}"
         )
-    bases = dict(backbone) if isinstance(backbone, Mapping) else {backbone: weights}
+    own = isinstance(backbone, keras.Model)
+    bases = (
+        dict(backbone) if isinstance(backbone, Mapping) else {backbone.name: backbone} if own else {backbone: weights}
+    )
     names = check_strategies(strategies, bases)
     chosen = check_seeds(seeds)
     given = check_settings(settings, names, "test" in data.splits)
     if export:
         check_path("model_float32.tflite")
     split, held_out = data.held_out
+    parts = {"augmentation": augmentation, "preprocessing": preprocessing}
     say = print if (on_terminal() if show is None else show) else _silent
     told = conditions(data, bases, chosen, given, augmentation)
     done = finished(output, told, export)
@@ -83,7 +89,7 @@ def compare(
                 say(f"{key}: there already, {done[key]['accuracy']:.3f}")
                 continue
             begun = time.perf_counter()
-            runs, model = _runs(base, file, name, data, chosen, given, augmentation)
+            runs, model = _runs(base, file, name, data, chosen, given, parts)
             exported = _export(model, data) if export else None
             done[key] = {**make_row(base, name, runs, exported), "took": time.perf_counter() - begun}
             say(f"{key}: {done[key]['accuracy']:.3f} in {done[key]['took']:.0f} s")
@@ -98,7 +104,7 @@ def _result(done: dict[str, Any], split: str, held_out: Any, seconds: float, tit
 
 
 def _runs(
-    base: str, weights: Any, name: str, data: Any, seeds: Sequence[int], given: Mapping[str, Any], augmentation: str
+    base: str, weights: Any, name: str, data: Any, seeds: Sequence[int], given: Mapping[str, Any], parts: Any
 ) -> tuple[list[dict[str, Any]], keras.Model]:
     """One strategy with every seed: which held-out pictures it got right, its seconds, and the last model."""
     strategy: Callable[..., Any] = get("strategy", "full" if name == SCRATCH else name)
@@ -108,14 +114,7 @@ def _runs(
     runs, model = [], None
     for seed in seeds[:1] if name in CLOSED else seeds:
         keras.utils.set_random_seed(seed)
-        shape = (*data.image_size, data.channels)
-        model = build_classifier(
-            base,
-            len(data.class_names),
-            weights=None if name == SCRATCH else weights,
-            input_shape=shape,
-            augmentation=augmentation,
-        )
+        model = contender(base, weights, data, scratch=name == SCRATCH, **parts)
         saved, begun = saved_seconds(), time.perf_counter()
         strategy(model, data, **{"seed": seed, "verbose": 0, **settings})
         seconds, shared = time.perf_counter() - begun, saved_seconds() - saved

@@ -160,6 +160,24 @@ def test_validation_pictures_that_judge_choose_no_epoch(colours, finished):
     kt.compare(colours, settings={"*": {"keep": "last"}}, **asked)
 
 
+def test_a_model_of_ones_own_is_copied_for_every_row(colours):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((32, 32, 3))
+    own = keras.Model(x, keras.layers.Conv2D(4, 3, name="conv")(keras.layers.Rescaling(1 / 255)(x)), name="mine")
+    before = own.get_weights()
+    settings = {"backbone": own, "seeds": 1, "export": False, "augmentation": "none"}
+    together = kt.compare(
+        colours, strategies=["full", "linear_probe", "scratch"], settings={"*": {"epochs": 2}}, **settings
+    )
+    assert all((one == other).all() for one, other in zip(own.get_weights(), before, strict=True))
+    assert {row["backbone"] for row in together.rows} == {"mine"}
+    alone = kt.compare(colours, strategies=["linear_probe"], **settings)
+    probe = next(row for row in together.rows if row["strategy"] == "linear_probe")
+    assert probe["correct"] == alone.best["correct"]
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [

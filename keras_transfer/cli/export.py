@@ -43,8 +43,7 @@ def export(
             raise ValueError(f"--accuracy-drop goes with --target. Received: --accuracy-drop {accuracy_drop} alone")
         for one in precision or ():  # before TensorFlow starts
             check_precision(one)
-        for certificate in load("pipeline").export_run(run, precision or ["float32"], data=data):
-            print(certificate)
+        load("pipeline").export_run(run, precision or ["float32"], data=data, say=print)
         return
     if precision:
         raise ValueError(

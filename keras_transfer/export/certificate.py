@@ -4,7 +4,7 @@ import html
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .precisions import PRECISIONS
+from .precisions import PRECISIONS, allowed_disagreements
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Certificate:
         lines = [
             f"{self.file} ({self.precision}, {self.bytes / 1e3:,.0f} kB): {verdict}",
             f"  largest probability difference {_figure(self.max_difference, '.2g', self.tolerance, 'at most')}, "
-            f"top-1 agreement {_figure(self.top1_agreement, '.4f', self.least_agreement, 'at least')}"
+            f"top-1 agreement {_figure(self.top1_agreement, '.4f', None, '')}{self._allowed()}"
             f"{f' ({self.ties} ties)' if self.ties else ''} on {self.pictures} {self.split} pictures, "
             f"{self.image_size[0]} x {self.image_size[1]}, {self.resize}",
         ]
@@ -61,6 +61,13 @@ class Certificate:
             beside = f"; float32 {in_words(self.float32_latency_ms)}" if self.float32_latency_ms else ""
             lines.append(f"  {in_words(self.latency_ms)}{beside}")
         return "\n".join(lines)
+
+    def _allowed(self) -> str:
+        """How many pictures got another top class, and how many may."""
+        if self.top1_agreement is None or self.least_agreement is None:
+            return ""
+        other = round((1.0 - self.top1_agreement) * self.pictures)
+        return f" ({other} differ, at most {allowed_disagreements(self.least_agreement, self.pictures)} may)"
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -1,7 +1,8 @@
 """A finished run once more as `.tflite`: in the precisions that are asked for, or in the one that fits a size."""
 
 import csv
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,15 @@ from .runs import labels_of, open_run
 
 
 def export_run(
-    run: str | Path, precisions: str | Sequence[str] = ("float32",), *, data: str | Path | None = None
+    run: str | Path,
+    precisions: str | Sequence[str] = ("float32",),
+    *,
+    data: str | Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Any]:
     """Export a run again and prove it on its held-out pictures, which are read again (from `data` where they have
-    moved); int8 is calibrated on its training pictures. The certificates come back, one a precision.
+    moved); int8 is calibrated on its training pictures. The certificates come back, one a precision; `say` gets each, also
+    those beside one that fails.
 
     Raises `RunFailed` where a certificate fails, when all precisions are through; the reason then stands in
     `certificate.json`.
@@ -33,6 +39,8 @@ def export_run(
     path, model, pictures = _open(run, data)
     certificates, failures = certify_all(path, model, pictures, names)
     _renew(path, data)
+    for certificate in certificates:
+        say(str(certificate))
     if failures:
         raise RunFailed(" ".join(failures))
     return certificates
@@ -59,6 +67,18 @@ def compress_run(
     add_certificate(path, ladder.chosen)
     _renew(path, data)
     return ladder
+
+
+def tell_exports(run: Path, say: Callable[[str], None]) -> None:
+    """A line for each export of a run: file, size, and what its certificate says."""
+    found = json.loads((run / "certificate.json").read_text(encoding="utf-8"))
+    for one in found.values():
+        if one["passed"]:
+            accuracy = one.get("accuracy_after")
+            told = "" if accuracy is None else f", accuracy {accuracy:.4f}"
+            say(
+                f"{one['file']}: {one['bytes'] / 1e6:.2f} MB, passed on {one['pictures']} {one['split']} pictures{told}"
+            )
 
 
 def _renew(run: Path, data: str | Path | None) -> None:

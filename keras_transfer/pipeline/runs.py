@@ -1,6 +1,8 @@
 """What can be done with a finished run: open it, evaluate it on other pictures, list them all."""
 
+import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,21 @@ def evaluate_run(
         show_progress=show_progress,
     )
     tell_skipped(skipped, say)
+    if seen := _seen(path, config, Path(data), pictures.names):
+        say(
+            f"Note: {seen} of the {len(pictures)} pictures trained this model or chose its epoch; the figures flatter it."
+        )
     return split, evaluate(model, pictures, class_names=names)
+
+
+def _seen(run: Path, config: dict[str, Any], data: Path, names: Sequence[str]) -> int:
+    """How many of the files to judge on are training or validation pictures of the run, by where they lie."""
+    if not Path(str(config["data"])).is_dir():
+        return 0
+    root = Path(str(config["data"])).resolve()
+    with open(run / "split.csv", newline="", encoding="utf-8") as file:
+        known = {(root / row["path"]) for row in csv.DictReader(file) if row["split"] != "test"}
+    return sum((data.resolve() / name) in known for name in names)
 
 
 def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:

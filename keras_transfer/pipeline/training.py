@@ -1,5 +1,6 @@
 """`keras-transfer fit` as a function: a config in, a run folder out."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     started = time.perf_counter()
     choices = choose(config)
     say = (lambda text: None) if config.quiet else say
+    from .exporting import tell_exports
     from .opening import open_data, tell_findings, tell_skipped
 
     size = choices.image_size
@@ -61,9 +63,10 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
             report = _write(folder, model, data, history, config, choices, seconds)
         except RunFailed as error:
             failed = error
-    if failed:
-        raise RunFailed(f"{failed} The run is in {choices.output}.")
     name, split = data.held_out
+    tell_exports(choices.output, say)
+    if failed:
+        raise RunFailed(f"{failed} {_reached(choices.output, name)} The run is in {choices.output}.")
     if len(set(report.predicted.tolist())) == 1:
         say(
             f"Note: every {name} picture got the same class; the model has learned nothing that helps. Give it pretrained weights."
@@ -73,6 +76,12 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
             f"Accuracy {report.accuracy:.4f} on {name} is below --min-accuracy {config.min_accuracy}. The run is in {choices.output}."
         )
     return RunSummary(choices.output, report.accuracy, report.macro_f1, name, len(split), time.perf_counter() - started)
+
+
+def _reached(output: Path, split: str) -> str:
+    """The accuracy of a run whose export failed: the model is there, and worth as much as before."""
+    figures = json.loads((output / "metrics.json").read_text(encoding="utf-8"))[split]
+    return f"The model itself reached accuracy {figures['accuracy']:.4f} on {split}."
 
 
 def train_model(config: RunConfig, choices: Any, data: Any, folder: Path) -> tuple[Any, Any]:

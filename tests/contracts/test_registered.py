@@ -82,6 +82,7 @@ def test_a_schedule_gives_a_rate_at_every_step_and_comes_back_from_its_config(na
 
 @pytest.mark.parametrize("kind", ["layer", "strategy", "schedule", "optimizer", "model"])
 def test_everything_registered_is_documented_and_named_like_its_kind(kind):
+    import keras_transfer.fewshot
     import keras_transfer.tuning  # noqa: F401  registers the strategies
 
     assert registered(kind)

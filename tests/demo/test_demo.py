@@ -11,7 +11,7 @@ from keras_transfer.demo import rows, run_demo, show
 
 WRITTEN = {
     "model.keras", "freeze.json", "model_float32.tflite", "io.json", "labels.txt", "certificate.json", "metrics.json",
-    "predictions.csv", "history.json", "split.csv", "config.yaml", "report.html",
+    "predictions.csv", "history.json", "split.csv", "config.yaml", "report.html", "scan.json",
 }  # fmt: skip
 
 

@@ -22,7 +22,15 @@ def test_evaluate(run, capsys):
 def test_evaluate_a_plain_folder_of_classes(run, capsys, photos, tmp_path):
     photos(tmp_path / "new", {"red": 3, "blue": 2}, seed=5)
     assert command(["evaluate", str(run), "new", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["split"] == "all"
+    told = capsys.readouterr()
+    assert json.loads(told.out)["split"] == "all"
+    assert "trained this model" not in told.err
+
+
+def test_evaluate_says_that_the_pictures_trained_the_model(run, capsys, monkeypatch):
+    monkeypatch.chdir(run.parents[1])
+    assert command(["evaluate", str(run), "colours/train", "--json"]) == 0
+    assert "24 of the 24 pictures trained this model" in capsys.readouterr().err
 
 
 def test_export_proves_itself_again(run, capsys, tmp_path):

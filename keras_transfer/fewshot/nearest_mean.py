@@ -15,8 +15,9 @@ def nearest_mean(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> 
 
     Mensink, Verbeek, Perronnin & Csurka 2013, Distance-Based Image Classification (IEEE TPAMI 35(11)); Snell et al. 2017
     (arXiv:1703.05175) call the means prototypes. With the features f of the frozen backbone and the mean mu_c of class c,
-    `p(c | f) = softmax_c(-s ||f - mu_c||^2)`. What is the same for all classes changes no probability; without the distance to m, the mean of the mu_c, this is exactly a Dense layer, whose
-    logits are small enough to be rounded to 8 bits, and the model saves, exports and fits on like any other:
+    `p(c | f) = softmax_c(-s ||f - mu_c||^2)`. What is the same for all classes changes no probability; without the distance
+    to m, the mean of the mu_c, this is exactly a Dense layer, whose logits are small enough to be rounded to 8 bits, and the
+    model saves, exports and fits on like any other:
 
         logit_c = s ||f - m||^2 - s ||f - mu_c||^2 = 2 s (mu_c - m) . f - s (||mu_c||^2 - ||m||^2)
 

@@ -67,10 +67,9 @@ def compare(
         raise TypeError(
             f"`data` must be an ImageData; read a folder with kt.load_images. Received: {type(data).__name__}"
         )
-    own = isinstance(backbone, keras.Model)
-    bases = (
-        dict(backbone) if isinstance(backbone, Mapping) else {backbone.name: backbone} if own else {backbone: weights}
-    )
+    bases: dict[str, Any] = {str(backbone): weights}
+    if isinstance(backbone, (Mapping, keras.Model)):
+        bases = dict(backbone) if isinstance(backbone, Mapping) else {backbone.name: backbone}
     names = check_strategies(strategies, bases)
     chosen = check_seeds(seeds)
     given = check_settings(settings, names, "test" in data.splits)

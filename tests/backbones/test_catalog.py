@@ -110,7 +110,9 @@ def test_it_builds_trains_cuts_saves_loads_and_exports(name, tmp_path):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0  # this batch's statistics: with those of no batch at all, a hundred random layers overflow
+            layer.momentum = (
+                0.0  # this batch's statistics: with those of no batch at all, a hundred random layers overflow
+            )
     # the norm of each, because gradients grow through a hundred random layers; eager, because tracing takes longer than a step
     model.compile(keras.optimizers.SGD(1e-3, clipnorm=1.0), loss, run_eagerly=True)
     assert np.isfinite(model.train_on_batch(pictures, np.array([0, 1, 0, 1])))

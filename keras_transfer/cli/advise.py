@@ -2,10 +2,11 @@
 
 import json
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from .options import ImageSize, Json, Level, OnBad
 from .quiet import load
 
 
@@ -14,17 +15,11 @@ def advise(
     backbone: Annotated[str, typer.Option(help="Pretrained network to start from.")] = "mobilenet_v2",
     weights: Annotated[str, typer.Option(help="imagenet, or a local weights file.")] = "imagenet",
     seconds: Annotated[float, typer.Option(min=1, help="How long the probe may take, about.")] = 60.0,
-    image_size: Annotated[
-        int | None, typer.Option(min=16, max=2048, help="Height and width in pixels; by default the backbone's own.")
-    ] = None,
-    augmentation: Annotated[
-        Literal["none", "light", "medium", "strong"], typer.Option(help="Random changes to the training pictures.")
-    ] = "light",
-    on_bad: Annotated[
-        Literal["raise", "skip"], typer.Option(help="Stop at bad pictures, or skip and name them.")
-    ] = "raise",
+    image_size: ImageSize = None,
+    augmentation: Level = "light",
+    on_bad: OnBad = "raise",
     seed: Annotated[int, typer.Option(min=0, help="Of split, folds and draws.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Recommend a strategy for your pictures, with its evidence, expected accuracy and time; or say that it cannot tell.
 

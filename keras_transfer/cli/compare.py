@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from .options import ImageSize, Json, Level, OnBad
 from .quiet import load
 
 
@@ -33,21 +34,15 @@ def compare(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="For all rows that train by epochs; by default each row's own.")
     ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=16, max=2048, help="Height and width in pixels; by default the backbone's own.")
-    ] = None,
-    augmentation: Annotated[
-        Literal["none", "light", "medium", "strong"], typer.Option(help="Random changes to the training pictures.")
-    ] = "light",
-    on_bad: Annotated[
-        Literal["raise", "skip"], typer.Option(help="Stop at bad pictures, or skip and name them.")
-    ] = "raise",
+    image_size: ImageSize = None,
+    augmentation: Level = "light",
+    on_bad: OnBad = "raise",
     export: Annotated[bool, typer.Option(help="Measure bytes and latency of each row's .tflite.")] = True,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for comparison.json and pareto.png; by default saved_models/<data>_comparison."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train every strategy on the same split and seeds; print accuracy beside what it costs.
 

@@ -2,13 +2,21 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Optional, get_args
+from typing import Annotated, Any, Literal, Optional, get_args
 
 import typer
 
 from ..config import RunConfig
 
 Command = Callable[..., Any]
+ImageSize = Annotated[
+    int | None, typer.Option(min=16, max=2048, help="Height and width in pixels; by default the backbone's own.")
+]
+Level = Annotated[
+    Literal["none", "light", "medium", "strong"], typer.Option(help="Random changes to the training pictures.")
+]
+OnBad = Annotated[Literal["raise", "skip"], typer.Option(help="Stop at bad pictures, or skip and name them.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def with_run_options(command: Command) -> Command:

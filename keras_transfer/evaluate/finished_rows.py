@@ -11,7 +11,7 @@ NAME = "comparison.json"
 
 
 def conditions(
-    data: Any, bases: Mapping[str, Any], seeds: Sequence[int], given: Mapping[str, Any], augmentation: str
+    data: Any, bases: Mapping[str, Any], seeds: Sequence[int], given: Mapping[str, Any], parts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What two comparisons must share for their rows to stand in one table."""
     return {
@@ -19,7 +19,8 @@ def conditions(
         "backbones": {name: fingerprint(file) for name, file in bases.items()},
         "seeds": list(seeds),
         "settings": {name: {key: str(value) for key, value in values.items()} for name, values in given.items()},
-        "augmentation": augmentation,
+        "augmentation": parts["augmentation"],
+        "preprocessing": None if parts["preprocessing"] is None else str(parts["preprocessing"]),
     }
 
 

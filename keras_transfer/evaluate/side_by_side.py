@@ -78,7 +78,7 @@ def compare(
     split, held_out = data.held_out
     parts = {"augmentation": augmentation, "preprocessing": preprocessing}
     say = print if (on_terminal() if show is None else show) else _silent
-    told = conditions(data, bases, chosen, given, augmentation)
+    told = conditions(data, bases, chosen, given, parts)
     done = finished(output, told, export)
     started, before = time.perf_counter(), sum(row["took"] for row in done.values())
     for base, file in bases.items():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones.catalog import entry
-from .opening import SAMPLE, open_data, tell_skipped
+from .opening import check_data, show_data
 
 
 def advise_folder(
@@ -28,8 +28,7 @@ def advise_folder(
 
     Example: `print(advise_folder("photos/", weights="mobilenet_v2.weights.h5"))`
     """
-    if not Path(data).exists() and not data.startswith(SAMPLE):
-        raise ValueError(f"The data folder must exist; check the path. Received: {data!r}")
+    check_data(data)
     size = image_size or entry(backbone).image_size
     if weights != "imagenet" and not Path(weights).expanduser().is_file():
         raise ValueError(
@@ -38,9 +37,7 @@ def advise_folder(
     from ..evaluate import advise
 
     config = {"data": data, "resize": resize, "batch_size": batch_size, "seed": seed, "on_bad": on_bad}
-    pictures = open_data({**config, "validation_fraction": validation_fraction}, (size, size, 3), show_progress=show)
-    tell_skipped(pictures.skipped, say)
-    say(repr(pictures))
+    pictures = show_data({**config, "validation_fraction": validation_fraction}, size, show, say)
     return advise(
         pictures,
         backbone=backbone,

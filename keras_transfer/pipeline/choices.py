@@ -8,7 +8,7 @@ from typing import Any
 from ..backbones.catalog import entry
 from ..config import EPOCHS, STAGES, RunConfig
 from .folder import RUNS, check_output, free_name
-from .opening import SAMPLE
+from .opening import check_data, data_name
 from .resuming import interrupted
 
 
@@ -24,14 +24,13 @@ class Choices:
 
 def choose(config: RunConfig) -> Choices:
     """Where the run goes, which weights, which size; an output that exists is refused before anything heavy is loaded."""
-    output = Path(config.output) if config.output else free_name(_data_name(config.data), RUNS, config.resume)
+    output = Path(config.output) if config.output else free_name(data_name(config.data, "run"), RUNS, config.resume)
     check_output(output, config.overwrite, config.resume)
     if config.resume and interrupted(output) is None:
         raise ValueError(
             f"There must be an interrupted run to go on with; leave --resume out. Received: output {str(output)!r}"
         )
-    if not config.data.startswith(SAMPLE) and not Path(config.data).exists():
-        raise ValueError(f"The data folder must exist; check the path. Received: {config.data!r}")
+    check_data(config.data)
     if Path(config.data).resolve().is_relative_to(output.resolve()):
         raise ValueError(f"The data must not lie inside the output, which is replaced. Received: {config.data!r}")
     weights = None if config.weights == "none" else config.weights
@@ -106,7 +105,3 @@ def _epochs(config: RunConfig) -> str:
     """How many epochs, a number a stage: `10 + 10 + 10`."""
     stages = STAGES[str(config.strategy)]
     return " + ".join(map(str, [*[config.head_epochs][: stages - 1], *[config.epochs] * max(stages - 1, 1)]))
-
-
-def _data_name(data: str) -> str:
-    return Path(data).resolve().name.removeprefix(SAMPLE) or "run"

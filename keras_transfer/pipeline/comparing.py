@@ -7,7 +7,7 @@ from typing import Any
 from ..backbones.catalog import entry
 from ..core.files import temporary_sibling
 from .folder import RUNS
-from .opening import open_data, tell_skipped
+from .opening import check_data, data_name, show_data
 
 PICTURE = "pareto.png"
 
@@ -38,19 +38,16 @@ def compare_folder(
 
     Example: `compare_folder("photos/", backbones=["mobilenet_v2=mobilenet_v2.weights.h5"], seeds=1)`
     """
-    if not Path(data).exists() and not data.startswith("sample:"):
-        raise ValueError(f"The data folder must exist; check the path. Received: {data!r}")
+    check_data(data)
     bases = _bases(backbones, weights)
     size = image_size or entry(next(iter(bases))).image_size
-    name = Path(data).resolve().name.removeprefix("sample:") or "data"
+    name = data_name(data, "data")
     folder = Path(output) if output else Path(RUNS) / f"{name}_comparison"
     from ..evaluate import compare
     from ..evaluate.side_by_side import NAME
 
     config = {"data": data, "resize": resize, "batch_size": batch_size, "seed": 0, "on_bad": on_bad}
-    pictures = open_data({**config, "validation_fraction": validation_fraction}, (size, size, 3), show_progress=show)
-    tell_skipped(pictures.skipped, say)
-    say(repr(pictures))
+    pictures = show_data({**config, "validation_fraction": validation_fraction}, size, show, say)
     found = compare(
         pictures,
         backbone=bases,

@@ -2,9 +2,21 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 SAMPLE = "sample:"
+
+
+def check_data(data: str) -> None:
+    """A `ValueError` where there is no such folder, before anything heavy is loaded."""
+    if not data.startswith(SAMPLE) and not Path(data).exists():
+        raise ValueError(f"The data folder must exist; check the path. Received: {data!r}")
+
+
+def data_name(data: str, otherwise: str) -> str:
+    """What a run or a comparison on this data is called by default."""
+    return Path(data).resolve().name.removeprefix(SAMPLE) or otherwise
 
 
 def tell_skipped(skipped: Sequence[tuple[str, str]], say: Callable[[str], None]) -> None:
@@ -48,3 +60,11 @@ def open_data(config: Mapping[str, Any], input_shape: Sequence[int], show_progre
         show_progress=show_progress,
         **common,
     )
+
+
+def show_data(config: Mapping[str, Any], size: int, show: bool | None, say: Callable[[str], None]) -> Any:
+    """`open_data` in colour at one size, and what was read, told."""
+    pictures = open_data(config, (size, size, 3), show_progress=show)
+    tell_skipped(pictures.skipped, say)
+    say(repr(pictures))
+    return pictures

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from ..core.registry import register
-from .recipe import EPOCHS, HEAD_EPOCHS, HEAD_RATE, check_pretrained
+from .recipe import EPOCHS, HEAD_EPOCHS, HEAD_RATE, check_pretrained, taken
 from .stage import Stage
 from .stages import fit_stages
 
@@ -47,7 +47,7 @@ def layerwise(
     Example: `kt.tuning.layerwise(model, data, layer_decay=0.8)`
     """
     check_pretrained(model)
-    choices = {name: settings.pop(name) for name in CHOICES if name in settings}
+    choices = taken(settings, CHOICES)
     rate = HEAD_RATE if learning_rate is None else learning_rate
     if not isinstance(rate, Real):
         raise TypeError(

@@ -101,8 +101,13 @@ def _first_stages(
 ) -> keras.callbacks.History:
     """Fit the first `count` stages of the recipe; what `settings` say of it goes there, the rest to the fit."""
     check_pretrained(model)
-    choices = {name: settings.pop(name) for name in CHOICES if name in settings}
+    choices = taken(settings, CHOICES)
     return fit_stages(model, recipe(model, **plan, **choices)[:count], x, y, **settings)
+
+
+def taken(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """What `settings` say of the later stages, taken out of them; the rest is for the fit."""
+    return {name: settings.pop(name) for name in names if name in settings}
 
 
 def check_pretrained(model: keras.Model) -> None:

@@ -160,7 +160,7 @@ def test_validation_pictures_that_judge_choose_no_epoch(colours, finished):
     kt.compare(colours, settings={"*": {"keep": "last"}}, **asked)
 
 
-def test_a_model_of_ones_own_is_copied_for_every_row(colours):
+def test_a_model_of_ones_own_is_copied_for_every_row(colours, tmp_path):
     import keras
 
     keras.utils.set_random_seed(0)
@@ -176,6 +176,10 @@ def test_a_model_of_ones_own_is_copied_for_every_row(colours):
     alone = kt.compare(colours, strategies=["linear_probe"], **settings)
     probe = next(row for row in together.rows if row["strategy"] == "linear_probe")
     assert probe["correct"] == alone.best["correct"]
+    here = {**settings, "strategies": ["linear_probe"], "output": tmp_path / "out"}
+    kt.compare(colours, **here)
+    with pytest.raises(ValueError, match="a comparison with other preprocessing"):
+        kt.compare(colours, preprocessing="unit", **here)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,10 @@ def compare_folder(
     name = data_name(data, "data")
     folder = Path(output) if output else Path(RUNS) / f"{name}_comparison"
     from ..evaluate import compare
+    from ..evaluate.asked import check_strategies
     from ..evaluate.side_by_side import NAME
+
+    check_strategies(strategies, bases)  # before all pictures are read
 
     config = {"data": data, "resize": resize, "batch_size": batch_size, "seed": 0, "on_bad": on_bad}
     pictures = show_data({**config, "validation_fraction": validation_fraction}, size, show, say)

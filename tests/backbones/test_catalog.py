@@ -92,6 +92,21 @@ def test_preprocessing_equals_the_familys_own_to_the_last_bit(family):
         np.testing.assert_array_equal(np.asarray(Preprocessing(known.preprocessing)(pixels)), expected)
 
 
+def calm(model, pictures):
+    """Raise the small variances of each BatchNorm to the mean one, and lower logits far apart to 0.05.
+
+    With the statistics of four pictures as they are, a hundred random layers amplify a rounding up to a thousandfold,
+    some draws of the weights more than others; that says nothing about a file, whose answers may differ by 1e-4.
+    """
+    for layer in model.get_layer("backbone").layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            variance = layer.moving_variance
+            variance.assign(keras.ops.maximum(variance, keras.ops.mean(variance)))
+    spread = np.asarray(model(pictures, training=False)).std(0).max()
+    for weight in model.get_layer("head").weights:
+        weight.assign(weight * min(1.0, 0.05 / spread))
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_it_builds_trains_cuts_saves_loads_and_exports(name, tmp_path):
     """At the smallest size, on noise: the parameters, a step that moves every block, equal answers before and after."""
@@ -120,8 +135,10 @@ def test_it_builds_trains_cuts_saves_loads_and_exports(name, tmp_path):
         new = [np.asarray(w) for layer in block for w in layer.trainable_weights]
         assert any(np.abs(a - b).max() > 0 for a, b in zip(new, old, strict=True)), block[0].name
 
+    calm(model, pictures)
     expected = np.asarray(model(pictures, training=False))
     assert np.isfinite(expected).all()
+    assert expected.std(0).max() > 2e-3  # twenty times what an export may differ by
     for count in {1, len(blocks) // 2, len(blocks) - 1}:
         freeze(model)
         unfreeze(model, ["head", f"top:{count}"])

@@ -10,9 +10,13 @@ _NAMES = {
     "load_images": ".data",
     "ImageData": ".data",
     "scan_folder": ".data",
+    "load_texts": ".data",
+    "TextData": ".data",
     # what we start from
     "build_classifier": ".backbones",
     "build_encoder": ".backbones",
+    "build_text_classifier": ".backbones",
+    "build_text_encoder": ".backbones",
     # which layers, and what they may learn
     "select": ".core.selection",
     "named_layers": ".core.selection",
@@ -43,6 +47,7 @@ _NAMES = {
     "data": "",
     "backbones": "",
     "tuning": "",
+    "peft": "",
     "export": "",
     "fewshot": "",
     "evaluate": "",  # a verb too: evaluate(model, data)

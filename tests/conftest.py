@@ -22,6 +22,47 @@ def data_root() -> Path:
     return root
 
 
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS += ["a", "the", "film", "was", "is", "good", "bad", "fine", "poor", "very", "not", "one", "two", ".", ",", "!"]
+
+
+@pytest.fixture(scope="session")
+def text_classifier() -> Callable[..., object]:
+    """A function that makes a tiny BERT classifier with a WordPiece tokenizer: 2 layers, 16 wide, 32 positions."""
+
+    def make(classes: int = 2, *, layers: int = 2, words: object = "own", **settings: object) -> object:
+        import keras
+        import keras_hub
+
+        from keras_transfer.backbones import build_text_classifier
+
+        keras.utils.set_random_seed(0)
+        backbone = keras_hub.models.BertBackbone(
+            vocabulary_size=60,
+            num_layers=layers,
+            num_heads=2,
+            hidden_dim=16,
+            intermediate_dim=32,
+            max_sequence_length=32,
+        )
+        given = {"vocabulary": WORDS} if words == "own" else {}
+        return build_text_classifier(backbone, classes, **{"max_length": 16, **given, **settings})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reviews() -> tuple[list[str], list[int]]:
+    """48 different sentences, good (1) and bad (0), of 4 to 12 words; a head can tell them apart."""
+    texts = [
+        f"{subject} {verb} {word}{end}"
+        for subject in ("the film", "a film", "one film", "the two film")
+        for verb in ("was", "is", "was very")
+        for word, end in (("good", "."), ("fine", "!"), ("bad", " the the bad ."), ("poor", ", poor"))
+    ]
+    return texts, [int("good" in text or "fine" in text) for text in texts]
+
+
 BLOCKED = """
 import sys
 

@@ -10,10 +10,18 @@ from keras_transfer.config import RESOLVED_BY, RunConfig, make_config, read_conf
 from keras_transfer.core.files import sha256
 
 DEFAULTS = {
+    "task": "images",
     "output": None,
     "backbone": "mobilenet_v2",
     "weights": "imagenet",
     "image_size": None,
+    "text_columns": (),
+    "label_column": None,
+    "max_length": None,
+    "pooling": None,
+    "vocabulary": None,
+    "method": "none",
+    "rank": 8,
     "channels": 3,
     "resize": "squash",
     "validation_fraction": 0.2,
@@ -42,6 +50,33 @@ DEFAULTS = {
 
 def test_contract_keys_and_defaults():
     assert dict(make_config({"data": "photos"})) == {"data": "photos", **DEFAULTS}
+
+
+def test_a_table_is_of_texts_and_a_folder_of_pictures():
+    text = make_config({"data": "reviews.tsv.gz"})
+    assert (text.task, text.backbone, text.weights) == ("text", "bert_small_en_uncased", "pretrained")
+    assert (text.strategy, text.epochs) == ("full", 3)
+    assert make_config({"data": "reviews", "task": "text"}).task == "text"
+    assert make_config({"data": "reviews.tsv", "backbone": "minilm_l6", "weights": "m.h5"}).weights == "m.h5"
+    assert make_config({"data": "reviews.tsv", "weights": None}).strategy == "full"
+    again = make_config(dict(make_config({"data": "photos"})))
+    assert again == make_config({"data": "photos"})
+    assert make_config(dict(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"data": "photos", "max_length": 32}, "`max_length` is for texts; leave it out, or give `task: text`."),
+        ({"data": "photos", "method": "lora"}, "`method` is for texts"),
+        ({"data": "r.tsv", "resize": "crop"}, "`resize` is for pictures; leave it out, or give `task: images`."),
+        ({"data": "r.tsv", "image_size": 64}, "Received: image_size=64 for texts"),
+        ({"data": "r.tsv", "task": "audio"}, "`task` must be one of 'images', 'text', or null. Received: 'audio'"),
+    ],
+)
+def test_a_setting_of_another_task_is_refused(values, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        make_config(values)
 
 
 def test_without_weights_everything_trains():

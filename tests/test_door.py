@@ -27,7 +27,8 @@ HEAVY = (
 NAMES = """
 __version__ load_images ImageData build_classifier build_encoder select named_layers freeze unfreeze trainable_report
 save load inference_model export_tflite write_report plot_history show_predictions evaluate
-core data backbones tuning export config pipeline demo
+load_texts TextData build_text_classifier build_text_encoder
+core data backbones tuning peft export config pipeline demo
 """
 
 

@@ -32,7 +32,7 @@ def find_blocks(model: keras.Model) -> list[list[keras.layers.Layer]]:
 
     Example: `[layer.name for layer in find_blocks(model)[-1]]` gives `["Conv_1", "Conv_1_bn"]` for MobileNetV2.
     """
-    inner = _inner(model)
+    inner = inner_model(model)
     tops = [layer for layer in sublayers(inner) if layer.weights]
     if inner is model:
         tops = tops[: len(tops) - _head_layers(model, tops)]
@@ -64,11 +64,12 @@ def find_blocks(model: keras.Model) -> list[list[keras.layers.Layer]]:
     return blocks
 
 
-def _inner(model: keras.Model) -> keras.Model:
+def inner_model(model: keras.Model) -> keras.Model:
+    """The backbone inside a model, or the model itself."""
     models = [layer for layer in sublayers(model) if isinstance(layer, keras.Model)]
     for layer in models:
         if layer.name == "backbone" or 2 * layer.count_params() > model.count_params():
-            return _inner(layer)
+            return inner_model(layer)
     return model
 
 

@@ -34,4 +34,6 @@ def fit(
     summary = load("pipeline").fit(settings)
     if not settings.quiet:
         figures = f"accuracy {summary.accuracy:.4f}, macro F1 {summary.macro_f1:.4f}"
-        print(f"{figures} on {summary.pictures} {summary.split} pictures, in {summary.seconds:.0f} s -> {summary.path}")
+        print(
+            f"{figures} on {summary.samples} {summary.split} {summary.noun}, in {summary.seconds:.0f} s -> {summary.path}"
+        )

@@ -46,8 +46,8 @@ def _option(name: str) -> inspect.Parameter:
     several, metavar = isinstance(field.default, tuple), None
     if several:
         choices = get_args(get_args(field.annotation)[0])
-        kind, metavar = list[str] | None, f"<{'|'.join(choices)}>"
+        kind, metavar = list[str] | None, f"<{'|'.join(choices)}>" if choices else None
     shown = ", ".join(field.default) if several else field.default
-    default = "" if shown is None or shown is False else f" [default: {shown}]"
+    default = "" if shown in (None, False, "") else f" [default: {shown}]"
     option = typer.Option(help=f"{field.description}{default}", show_default=False, metavar=metavar)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])

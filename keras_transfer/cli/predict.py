@@ -1,4 +1,4 @@
-"""`keras-transfer predict`: what a model says of pictures. A `.tflite` answers without TensorFlow, in a blink."""
+"""`keras-transfer predict`: what a model says of pictures or texts. A `.tflite` of pictures answers without TensorFlow, in a blink."""
 
 import json
 import os
@@ -18,26 +18,33 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="RUN|FILE.tflite", help="Folder of a run, or an exported file.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Pictures, or folders of them.")],
-    top: Annotated[int, typer.Option(min=1, help="So many classes a picture, the likeliest first.")] = 3,
+    samples: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SAMPLES",
+            help="Pictures, or folders of them; of a model of texts, texts, or .txt files with one a line.",
+        ),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="So many classes a sample, the likeliest first.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what is on pictures, with probabilities.
+    """Say what is on pictures, or what texts are, with probabilities.
 
-    A .tflite needs the io.json that was written beside it: it holds labels, size and resizing.
+    A .tflite needs the io.json that was written beside it: it holds labels, size and resizing. A model of texts takes the
+    texts themselves; the two texts of a pair are separated by a tab.
 
     \b
     Examples:
       keras-transfer predict saved_models/photos new/*.jpg
       keras-transfer predict model_float32.tflite new/ --top 1 --json
+      keras-transfer predict saved_models/reviews "a fine film" new_reviews.txt
     """
-    pictures = find_pictures(images)
-    labels, rows = answers(model, pictures)
+    labels, named, rows = answers(model, samples)
     found = []
-    for picture, probabilities in zip(pictures, rows, strict=True):
+    for name, probabilities in zip(named, rows, strict=True):
         best = probabilities.argsort()[::-1][:top]
         likeliest = [{"label": labels[i], "probability": round(float(probabilities[i]), 6)} for i in best]
-        found.append({"path": str(picture), "predictions": likeliest})
+        found.append({"path": name, "predictions": likeliest})
     print(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _lines(found))
 
 
@@ -62,8 +69,27 @@ def find_pictures(images: Sequence[Path]) -> list[Path]:
     return found
 
 
-def answers(model: Path, pictures: Sequence[Path]) -> tuple[Sequence[str], "np.ndarray"]:
-    """Labels, and probabilities (pictures, classes): from the `.tflite` where there is one, else from `model.keras`."""
+def find_texts(samples: Sequence[str]) -> list[str]:
+    """The texts among `samples`, and the lines of its .txt files."""
+    found: list[str] = []
+    for one in samples:
+        if one.lower().endswith(".txt"):
+            if not Path(one).is_file():
+                raise FileNotFoundError(f"The file of texts must exist. Received: {one!r}")
+            found += [line for line in Path(one).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        elif not one.strip():
+            raise ValueError(f"A text must not be empty. Received: {one!r}")
+        else:
+            found.append(one)
+    if not found:
+        raise ValueError(f"There must be at least one text. Received: {list(samples)}")
+    return found
+
+
+def answers(model: Path, samples: Sequence[str]) -> tuple[Sequence[str], list[str], "np.ndarray"]:
+    """Labels, what each sample is called, and its probabilities: from the `.tflite` where there is one, else from
+    `model.keras`.
+    """
     file = model / "model_float32.tflite" if model.is_dir() else model
     if not model.exists():
         raise FileNotFoundError(f"A run's folder or a .tflite file is needed. Received: {str(model)!r}")
@@ -73,28 +99,50 @@ def answers(model: Path, pictures: Sequence[Path]) -> tuple[Sequence[str], "np.n
         from ..export.litert import LiteRTModel
 
         exported = LiteRTModel(file, num_threads=os.cpu_count())
-        return exported.labels, exported.predict(list(pictures))
+        if exported.reads_texts:
+            texts = find_texts(samples)
+            load("backbones.text_inputs")  # the tokenizer is keras-hub's
+            return exported.labels, texts, exported.predict([pair(text) for text in texts])
+        pictures = find_pictures([Path(one) for one in samples])
+        return exported.labels, [str(one) for one in pictures], exported.predict(pictures)
     if not (model / "model.keras").is_file():
         raise ValueError(f"A run's folder holds model_float32.tflite or model.keras. Received: {str(model)!r}")
-    return _with_keras(model, pictures)
+    return _with_keras(model, samples)
 
 
-def _with_keras(run: Path, pictures: Sequence[Path]) -> tuple[Sequence[str], "np.ndarray"]:
+def pair(text: str) -> str | tuple[str, str]:
+    """A text, or two that a tab separates."""
+    first, tab, second = text.partition("\t")
+    return (first, second) if tab else text
+
+
+def _with_keras(run: Path, samples: Sequence[str]) -> tuple[Sequence[str], list[str], "np.ndarray"]:
     runs = load("pipeline.runs")
     folder, config = runs.open_run(run)
+    labels = runs.labels_of(folder)
     import numpy as np
 
     from ..core.saving import load as load_model
     from ..data.resize import load_picture
     from ..export.inference import inference_model, predict_batch
 
+    if config.get("task") == "text":
+        from ..export import serving_model
+
+        texts = find_texts(samples)
+        return labels, texts, serving_model(load_model(folder)).predict([pair(text) for text in texts])
+    pictures = find_pictures([Path(one) for one in samples])
     final = inference_model(load_model(folder))
     _, height, width, channels = final.input_shape
     parts = [pictures[start : start + 32] for start in range(0, len(pictures), 32)]
     batches = (
         np.stack([load_picture(one, (height, width), config["resize"], channels) for one in part]) for part in parts
     )
-    return runs.labels_of(folder), np.concatenate([predict_batch(final, batch, 32) for batch in batches])
+    return (
+        labels,
+        [str(one) for one in pictures],
+        np.concatenate([predict_batch(final, batch, 32) for batch in batches]),
+    )
 
 
 def _below(path: Path) -> str:

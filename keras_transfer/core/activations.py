@@ -15,6 +15,7 @@ from .prefix import Cut
 from .progress import progress
 from .source import ArraySource, Batches, Source
 from .surgery import describe
+from .texts import padded
 
 MEMORY = 2**30  # larger activations go to a temporary file, memory-mapped
 BATCH = 32
@@ -123,7 +124,7 @@ def activations(runner: Runner, source: Source, views: int, seed: int, show: boo
     if known is not None and views == 1:
         return known.views
     started = time.perf_counter()
-    batches = Batches(source, BATCH)
+    batches = Batches(_of_one_length(runner.cut, source), BATCH)
     parts = (batches[i][0] for i in range(batches.num_batches))
     first = None if known is None else known.views[0]
     made = run_prefix(runner, parts, len(source), views, "Running the frozen part once", show, first)
@@ -147,16 +148,40 @@ def forget() -> None:
 
 
 class ViewBatches(Batches):
-    """Batches of cached activations (views, n, ...): every epoch shows one view of each sample, the next epoch the next."""
+    """Batches of cached activations (views, n, ...): every epoch shows one view of each sample, the next epoch the next.
 
-    def __init__(self, views: np.ndarray, rest: list[np.ndarray], batch_size: int = 32, **kwargs: Any) -> None:
+    lengths (n,): of what was computed for each token only so much is shown as the longest sample of the batch has.
+    """
+
+    def __init__(
+        self,
+        views: np.ndarray,
+        rest: list[np.ndarray],
+        batch_size: int = 32,
+        *,
+        lengths: np.ndarray | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ArraySource(np.arange(views.shape[1]), *rest), batch_size, **kwargs)
-        self.views = views
+        self.views, self.lengths = views, lengths if views.ndim == 4 else None
         self._first: np.ndarray = np.random.default_rng(self.seed).integers(0, len(views), (views.shape[1],))
+
+    @property
+    def ragged(self) -> bool:
+        return self.lengths is not None
 
     def gather(self, indices: np.ndarray) -> tuple[Any, ...]:
         which = (self._first[indices] + self.epoch) % len(self.views)
-        return self.views[which, indices], *self.source.gather(indices)[1:]
+        if self.lengths is None:
+            return self.views[which, indices], *self.source.gather(indices)[1:]
+        length = padded(self.lengths[indices].max(), self.views.shape[2])
+        return self.views[which, indices, :length], *self.source.gather(indices)[1:]
+
+
+def _of_one_length(cut: Cut, source: Source) -> Source:
+    """Texts padded to one length where an activation is kept for each token; else as they are, a batch as it comes."""
+    by_token = None in tuple(cut.prefix.outputs[0].shape[1:])
+    return source.of_one_length() if by_token and hasattr(source, "of_one_length") else source
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:

@@ -13,6 +13,7 @@ from .features import Features, head_of, labelled_features
 from .freezing import freeze, unfreeze
 from .messages import nearest
 from .outputs import classification_loss, gives_logits
+from .texts import for_model
 
 # What every strategy is called with, and what a closed form has no use for among it.
 SHARED = ("validation_data", "callbacks", "verbose", "keep", "seed", "batch_size", "patience", "views", "sample_weight")
@@ -39,6 +40,7 @@ def solve_head(model: keras.Model, x: Any, y: Any, name: str, solve: Solve, sett
     validation, callbacks, verbose, keep = _checked(settings)
     dense = _dense(model)
     seed = int(settings.get("seed", getattr(x, "seed", 0)))
+    x, validation = for_model(x, model), for_model(validation, model)
     if hasattr(x, "splits"):
         validation = x.splits["validation"] if validation is None else validation
         x = x.splits["train"]

@@ -16,6 +16,7 @@ from .reading import in_order
 from .selection import find
 from .source import ArraySource, Source
 from .surgery import own_variables, walk
+from .texts import for_model
 
 
 class Features(NamedTuple):
@@ -48,7 +49,7 @@ def labelled_features(
     """`features` with the labels and weights of the same rows; data that shuffles itself is read once."""
     if hasattr(x, "splits"):
         raise TypeError(f"Features are those of one split: pass data.splits['train']. Received: {type(x).__name__}")
-    data = coerce(x, y, sample_weight)
+    data = coerce(for_model(x, model), y, sample_weight)
     with before_head(model) as here:
         runner = Runner(here)
         if isinstance(data, Source):

@@ -1,6 +1,7 @@
 """From the data that a user has to the batches that a fit takes: pictures, or cached activations of the frozen part."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,7 +109,39 @@ def _features(runner: Runner, data: Any, views: int, feed: Feed) -> keras.utils.
     if not isinstance(data, Source):
         return None
     found = activations(runner, data, views, feed.seed, feed.show)
-    return ViewBatches(found, rest_of(data), feed.batch_size, shuffle=feed.shuffle, seed=feed.seed)
+    lengths = getattr(data, "lengths", None)
+    return ViewBatches(found, rest_of(data), feed.batch_size, lengths=lengths, shuffle=feed.shuffle, seed=feed.seed)
+
+
+def for_keras(batches: Any) -> Any:
+    """Batches that differ in length as a `tf.data.Dataset`: of a `PyDataset` Keras takes the shapes of the first two for
+    those of all. Anything else is itself. Keras reads ahead, and sometimes a batch for itself: `NewOrder` says when an
+    epoch begins."""
+    if not getattr(batches, "ragged", False) or keras.config.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def epoch() -> Iterator[tuple[Any, ...]]:
+        for index in range(batches.num_batches):
+            yield batches[index]
+
+    x, *rest = (np.asarray(part) for part in batches[0])
+    shapes = [(None, None, *x.shape[2:]), *((None, *part.shape[1:]) for part in rest)]
+    signature = tuple(tf.TensorSpec(shape, part.dtype) for shape, part in zip(shapes, (x, *rest), strict=True))
+    data = tf.data.Dataset.from_generator(epoch, output_signature=signature)
+    return data.apply(tf.data.experimental.assert_cardinality(batches.num_batches)).prefetch(tf.data.AUTOTUNE)
+
+
+class NewOrder(keras.callbacks.Callback):
+    """Shuffles batches that differ in length anew in every epoch, as Keras would those of a `PyDataset`."""
+
+    def __init__(self, batches: Any, before: int = 0) -> None:
+        super().__init__()
+        self.batches, self.before = batches, before
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if getattr(self.batches, "ragged", False):
+            self.batches.skip(epoch - self.before)
 
 
 def rest_of(data: Source) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from .activations import InferenceMode
-from .feeding import Feed, cached_feed, coerce, mixed_feed, plain_feed
+from .feeding import Feed, NewOrder, cached_feed, coerce, for_keras, mixed_feed, plain_feed
 from .mixing import as_mix
 from .numbers import count
 from .outputs import loss_for_rows, refuse_sparse
@@ -86,7 +86,7 @@ def fit(
         on_ready()
     watched = watched_by(
         part,
-        callbacks=list(callbacks or ()),
+        callbacks=[NewOrder(train, before), *(callbacks or ())],
         add_history=True,
         add_progbar=verbose != 0,
         model=model,
@@ -97,7 +97,9 @@ def fit(
     part.history = model.history
     settings = {"class_weight": class_weight, "verbose": verbose, **fit_kwargs}
     here_and_to = {"initial_epoch": before + done, "epochs": before + epochs}
-    part.fit(train, validation_data=held, shuffle=False, callbacks=watched, **here_and_to, **settings)
+    part.fit(
+        for_keras(train), validation_data=for_keras(held), shuffle=False, callbacks=watched, **here_and_to, **settings
+    )
     return model.history
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import keras
 
+from .idle import idle_layers
 from .selection import NamedLayer, Where, named_layers, select
 from .surgery import own_trainable_variables, own_variables, sublayers, walk
 
@@ -34,8 +35,8 @@ def unfreeze(model: Model, where: Where = None, batch_norm: str = "freeze") -> M
 
     `batch_norm="freeze"` leaves every BatchNorm as it is: one that was frozen stays in inference mode (its statistics
     came with the pretrained weights and a small data set would spoil them), one that trained goes on training.
-    `"train"` lets those in `where` train too. Works in place, before `compile` (or compile again), and returns the
-    model.
+    `"train"` lets those in `where` train too. A layer whose output nobody takes (the pooler of a BERT whose tokens are
+    averaged) stays frozen. Works in place, before `compile` (or compile again), and returns the model.
 
     Example: `kt.unfreeze(model, ["head", "top:3"])`
     """
@@ -43,10 +44,19 @@ def unfreeze(model: Model, where: Where = None, batch_norm: str = "freeze") -> M
         raise ValueError(f"`batch_norm` must be 'freeze' or 'train'. Received: {batch_norm!r}")
     named = named_layers(model) if where is None else select(model, where)
     held = (keras.layers.BatchNormalization,) if batch_norm == "freeze" else ()
-    chosen = {id(layer) for _, layer in named if not isinstance(layer, held)}
+    idle = idle_layers(model)
+    chosen = {id(layer) for _, layer in named if not isinstance(layer, held) and id(layer) not in idle}
+    if named and all(id(layer) in idle for _, layer in named):
+        raise ValueError(f"A layer must have a part in the model's output to be trained. Received: where={where!r}")
     state = _state(model)
     _apply(model, {key: on or key in chosen for key, on in state.items()})
     return model
+
+
+def came_frozen(model: keras.Model) -> bool:
+    """Whether a part is frozen, as pretrained weights are; layers that have no part in the output do not count."""
+    idle = idle_layers(model)
+    return any(not layer.trainable and id(layer) not in idle for _, layer in owners(model))
 
 
 def owners(model: keras.Model) -> list[NamedLayer]:
@@ -174,18 +184,19 @@ def trainable_report(model: keras.Model, depth: int = 1) -> TrainableReport:
     if depth < 1:
         raise ValueError(f"`depth` must be at least 1. Received: {depth!r}")
     state = _state(model)
+    # What is no weight of the network: where L2-SP pulls to, the switches of adapters and what is kept of their heads.
+    aside = {id(one) for name in ("start_values", "aside") for one in getattr(model, name, ())}
     rows = [
         {
             "part": path,
             "class": type(layer).__name__,
-            "params": _count(layer.weights),
+            "params": _count([one for one in layer.weights if id(one) not in aside]),
             "trainable": _count(layer.trainable_weights),
             "state": _describe(layer, state),
         }
         for path, layer in named_layers(model)
         if path.count("/") < depth
     ]
-    aside = {id(one) for one in getattr(model, "start_values", ())}  # what L2-SP pulls to is no weight of the network
     weights = [one for one in model.weights if id(one) not in aside]
     return TrainableReport(rows, _count(model.trainable_weights), _count(weights))
 

@@ -26,7 +26,9 @@ def probe(
     x, classes = np.asarray(x, "float64"), int(labels.max()) + 1 if classes is None else classes
     weights = np.ones(len(x)) if weights is None else weights
     middle, deviation = x.mean(axis=0), x.std(axis=0)
-    deviation = np.where(deviation > 1e-6 * np.abs(middle), deviation, np.inf)  # else constant, but for rounding
+    # A feature is constant, but for rounding, beside its own mean or beside the others: MiniLM has some of 1e-8 among ones.
+    least = 1e-6 * np.maximum(np.abs(middle), deviation.max())
+    deviation = np.where(deviation > least, deviation, np.inf)
     with _threads(x.size):
         z, turn = _turned((x - middle) / deviation)
         told = {"l2": l2} if l2 is not None else _choose(z, labels, weights, classes, folds, seed)

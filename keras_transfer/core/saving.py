@@ -12,6 +12,7 @@ from .files import temporary_sibling
 from .freezing import apply_plan, freeze_plan
 
 WEIGHTS = "model.weights.h5"  # the member with all weights, the optimizer's too
+CONFIG = "config.json"  # the member with layers, optimizer and loss
 PLAN = "freeze.json"  # a member of the archive; Keras ignores what it does not know
 
 
@@ -69,7 +70,10 @@ def load(path: str | Path) -> keras.Model:
 
 
 def _restore_optimizer(model: keras.Model, path: Path) -> None:
-    """Keras made the optimizer for weights that are frozen, and could not read its state: make it anew, and read again."""
-    model.compile_from_config(model.get_compile_config())
+    """Keras made the optimizer for weights that are frozen, and could not read its state: make it anew, and read again.
+
+    From the config in the file: that of the one that Keras made knows the rates of other weights than those that trained.
+    """
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        model.compile_from_config(json.loads(archive.read(CONFIG))["compile_config"])
         model.load_weights(archive.extract(WEIGHTS, folder))

@@ -80,6 +80,11 @@ class Batches(keras.utils.PyDataset):
     def num_batches(self) -> int:
         return len(self.bounds) - 1
 
+    @property
+    def ragged(self) -> bool:
+        """Whether batches differ in length, as those of texts do."""
+        return bool(getattr(self.source, "ragged", False))
+
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         return self.gather(self._order[self.bounds[index] : self.bounds[index + 1]])
 

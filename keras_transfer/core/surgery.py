@@ -1,6 +1,7 @@
 """Look inside layers: sublayers, own weights, the steps of a graph. Keras has no public names for these."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -88,3 +89,148 @@ def describe(layer: Any) -> Any:
         way.append((describe(step.operation), [number[id(tensor)] for tensor in step.inputs], step.arguments))
         number.update({id(tensor): len(number) + index for index, tensor in enumerate(step.outputs)})
     return way, [number[id(tensor)] for tensor in graph.outputs]
+
+
+# TensorFlow's own, which it keeps itself as attributes are set; `_self_attention_layer` is none of them.
+BOOKS = ("_self_unconditional_", "_self_setattr_", "_self_name_based_", "_self_update_uid", "_self_saveable_")
+TRACED = ("train_function", "test_function", "predict_function", "generate_function")
+
+
+def replace(roots: Iterable[keras.Model], pairs: Sequence[tuple[keras.layers.Layer, keras.layers.Layer]]) -> None:
+    """Put the new layer of each pair (old, new) in the place of the old one wherever a layer below `roots` holds that.
+
+    Attributes, lists and graphs are gone through once. The graph's tensors then say that the new layer made them, so a
+    model that is built over them runs it.
+    """
+    holders = _holders(roots)
+    swap = {id(old): new for old, new in pairs}
+    found: set[int] = set()
+    for holder in holders:
+        found |= _replace_in(holder, pairs, swap)
+    for old, new in pairs:
+        if id(old) not in found:
+            raise ValueError(f"The layer to replace must be in the model. Received: layer {old.name!r}")
+        for node in old._inbound_nodes:
+            node.operation = new
+            for tensor in node.outputs:
+                tensor._keras_history = tensor._keras_history._replace(operation=new)
+        new._inbound_nodes, new._outbound_nodes = list(old._inbound_nodes), list(old._outbound_nodes)
+        old._inbound_nodes, old._outbound_nodes = [], []
+
+
+def _replace_in(holder: keras.layers.Layer, pairs: Sequence[tuple[Any, Any]], swap: dict[int, Any]) -> set[int]:
+    """What of the old layers `holder` held."""
+    found: set[int] = set()
+    for old, new in pairs:
+        if holder._tracker.is_in_store("layers", old):  # before the attributes: the tracker of a built layer is locked
+            holder._tracker.replace_tracked_value("layers", old, new)
+            found.add(id(old))
+    for key, value in list(vars(holder).items()):
+        if not key.startswith(BOOKS):
+            swapped = _swapped(value, swap, found)
+            if swapped is not value:
+                setattr(holder, key, swapped)
+            else:
+                _replace_items(value, swap, found)
+    return found
+
+
+def _swapped(value: Any, swap: dict[int, Any], found: set[int]) -> Any:
+    """The new layer for an old one, a new tuple for one that holds old ones, and a new list for TensorFlow's wrapper.
+
+    TensorFlow saves no model in which an item of such a wrapper was replaced. Any other value is itself.
+    """
+    wrapped = type(value).__module__.startswith("tensorflow") and isinstance(value, list)
+    if isinstance(value, tuple) or wrapped:
+        inside = [_swapped(one, swap, found) for one in value]
+        if all(one is before for one, before in zip(inside, value, strict=True)):
+            return value
+        if wrapped:
+            return inside
+        return type(value)(*inside) if hasattr(value, "_fields") else type(value)(inside)
+    if id(value) in swap:
+        found.add(id(value))
+        return swap[id(value)]
+    return value
+
+
+def _replace_items(items: Any, swap: dict[int, Any], found: set[int]) -> None:
+    """In lists and dictionaries, within each other too; Keras' own are written past their tracking, which knows already."""
+    if isinstance(items, (list, dict)):
+        kind: Any = list if isinstance(items, list) else dict
+        for key, value in list(items.items() if isinstance(items, dict) else enumerate(items)):
+            swapped = _swapped(value, swap, found)
+            if swapped is value:
+                _replace_items(value, swap, found)
+            else:
+                kind.__setitem__(items, key, swapped)
+
+
+def _holders(roots: Iterable[keras.Model]) -> list[keras.layers.Layer]:
+    """Every layer below `roots`, those that hang on a Functional model beside its graph and a Sequential's graph too."""
+    seen: dict[int, keras.layers.Layer] = {}
+    stack = list(roots)
+    while stack:
+        one = stack.pop()
+        if id(one) not in seen:
+            seen[id(one)] = one
+            stack.extend([*one._layers, *sublayers(one)])
+            stack.extend([graph] if (graph := getattr(one, "_functional", None)) is not None else [])
+    return list(seen.values())
+
+
+def forget_traces(roots: Iterable[keras.Model]) -> None:
+    """Drop what was traced: `fit`, `evaluate`, `predict` and `generate` trace anew, with the layers as they are now."""
+    for one in _holders(roots):
+        for name in TRACED:
+            if getattr(one, name, None) is not None:
+                setattr(one, name, None)
+
+
+def compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """What `model` was compiled with, as objects; nothing where it was not."""
+    return dict(model._compile_config.config) if model.compiled and hasattr(model, "_compile_config") else {}
+
+
+def scoped_path(path: str) -> Any:
+    """The name scope in which a weight made now gets the path `path/...`: a path of its own, which tells the layer."""
+    scope = contextlib.ExitStack()
+    for segment in path.split("/"):
+        scope.enter_context(keras.name_scope(segment))
+    return scope
+
+
+def attend(
+    attention: keras.layers.MultiHeadAttention,
+    query: Any,
+    value: Any,
+    key: Any = None,
+    *,
+    front: tuple[Any, Any, Any],
+    training: bool | None = None,
+    return_attention_scores: bool = False,
+    **masks: Any,
+) -> Any:
+    """What a MultiHeadAttention answers with more keys and values in front of the sequence's own.
+
+    front: keys and values (length, heads, size), and which of them count, (length,), 1 or 0. `masks` are the attention's
+    other arguments; they speak of the sequence.
+    """
+    key = value if key is None else key
+    mask = attention._compute_attention_mask(query, value, **masks)
+    shape = keras.ops.shape(value)
+    batch, rows, columns = shape[0], keras.ops.shape(query)[1], shape[1]
+    if mask is None:
+        mask = keras.ops.ones((1, 1, columns), dtype="bool")
+    seen = keras.ops.broadcast_to(keras.ops.cast(front[2], "bool"), (batch, rows, front[2].shape[0]))
+    mask = keras.ops.concatenate(
+        [seen, keras.ops.broadcast_to(keras.ops.cast(mask, "bool"), (batch, rows, columns))], -1
+    )
+    ahead = [keras.ops.broadcast_to(one, (batch, *one.shape)) for one in front[:2]]
+    keys, values = attention._key_dense(key), attention._value_dense(value)
+    keys, values = (keras.ops.concatenate([one, own], axis=1) for one, own in zip(ahead, (keys, values), strict=True))
+    outputs, scores = attention._compute_attention(
+        attention._query_dense(query), keys, values, mask, training, return_attention_scores
+    )
+    outputs = attention._output_dense(outputs)
+    return (outputs, scores) if return_attention_scores else outputs

@@ -1,5 +1,6 @@
 """One optimizer for all weights that will ever train, which at each moment is the optimizer of those that train now."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -148,3 +149,20 @@ def _activate(optimizer: Any, variables: list[keras.Variable]) -> None:
 def _set(optimizer: Any, name: str, value: Any) -> None:
     """Set an attribute past the trackers of Keras and TensorFlow, which would take the model's variables for the optimizer's."""
     object.__setattr__(optimizer, name, value)
+
+
+def stored_values(variables: Iterable[keras.Variable]) -> list[Any]:
+    """What the variables hold now, which stays when they move on, in their own dtype also inside a layer of another."""
+    values = []
+    for variable in variables:
+        cast, variable._autocast = variable._autocast, False
+        try:
+            values.append(keras.ops.copy(variable.value))
+        finally:
+            variable._autocast = cast
+    return values
+
+
+def training_now(layer: keras.layers.Layer) -> bool | None:
+    """Whether the call that `layer` is in is a training step, as Keras passes it on to layers that were not told."""
+    return layer._get_call_context().get_value("training")

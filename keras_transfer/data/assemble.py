@@ -1,4 +1,4 @@
-"""From a table of pictures to splits: none under two labels or in two splits, and a validation part in any case."""
+"""From a table of pictures (or texts) to splits: none under two labels or in two splits, and a validation part in any case."""
 
 import os
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .duplicates import across_splits, equal_pictures, refuse_across_splits, refuse_two_labels
+from .duplicates import PICTURE, across_splits, equal_pictures, refuse_across_splits, refuse_two_labels
 from .folders import SPLITS
 from .pictures import Pictures, Pixels
 from .split import choose_validation
@@ -25,6 +25,13 @@ class Table:
     keys: list[bytes]
     source: str  # what stands after "Received:"
     skipped: dict[int, str] = field(default_factory=dict)
+    what: str = PICTURE  # what a row is, and when two are the same
+    order: Sequence[str] | None = None  # what the split is drawn by, instead of the names
+
+    @property
+    def noun(self) -> str:
+        """What a row is, in a word."""
+        return self.what.partition(" ")[0]
 
     def rows(self) -> list[int]:
         """The rows in use."""
@@ -39,20 +46,20 @@ def settle(table: Table, *, fraction: float, seed: int, skip: bool) -> None:
     """Refuse or drop duplicates, and give every row a split; without a validation split a part of train becomes one."""
     named = [readable(name) for name in table.names]
     groups = equal_pictures(table.digests, table.rows())
-    refuse_two_labels(groups, table.labels, named, table.source)
+    refuse_two_labels(groups, table.labels, named, table.source, table.what)
     drop = across_splits(groups, table.splits)
     if not skip:
-        refuse_across_splits(drop, named, table.source)
-    table.skipped.update({row: f"the same picture as {named[keeper]}" for row, keeper in drop.items()})
+        refuse_across_splits(drop, named, table.source, table.what)
+    table.skipped.update({row: f"the same {table.noun} as {named[keeper]}" for row, keeper in drop.items()})
     _refuse_emptied(table)
     if "validation" not in table.splits:
         train = [row for row in table.rows() if table.splits[row] != "test"]
         groups = equal_pictures(table.digests, train)
-        held_out = choose_validation(groups, table.labels, table.names, fraction, seed)
+        held_out = choose_validation(groups, table.labels, table.order or table.names, fraction, seed)
         if not held_out:
             raise ValueError(
-                "No class has two different pictures, so none can be held out for validation; add pictures or a val "
-                f"split. Received: {table.source}"
+                f"No class has two different {table.noun}s, so none can be held out for validation; add {table.noun}s or a "
+                f"val split. Received: {table.source}"
             )
         for row in train:
             table.splits[row] = "validation" if row in held_out else "train"
@@ -98,6 +105,6 @@ def _refuse_emptied(table: Table) -> None:
         if not after[label, split]:
             where = f" in {split}" if split else ""
             raise ValueError(
-                f"The class {table.class_names[label]!r} has no picture left{where} after skipping "
-                f"{len(table.skipped)}; add good pictures or remove the class. Received: {table.source}"
+                f"The class {table.class_names[label]!r} has no {table.noun} left{where} after skipping "
+                f"{len(table.skipped)}; add good {table.noun}s or remove the class. Received: {table.source}"
             )

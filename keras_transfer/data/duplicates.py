@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from .reading import bulleted
 
+PICTURE = "picture (equal pixels)"
 _RANK = {"train": 0, "validation": 1, "test": 2}
 
 
@@ -17,7 +18,7 @@ def equal_pictures(digests: Sequence[bytes], rows: Sequence[int]) -> list[list[i
 
 
 def refuse_two_labels(
-    groups: Sequence[Sequence[int]], labels: Sequence[int], names: Sequence[str], source: str
+    groups: Sequence[Sequence[int]], labels: Sequence[int], names: Sequence[str], source: str, what: str = PICTURE
 ) -> None:
     """Raise where one picture stands under two labels: one of them is wrong, and nobody but the user knows which."""
     clashes = []
@@ -26,7 +27,7 @@ def refuse_two_labels(
         clashes += [f"{names[first]} = {names[row]}" for row in group[1:] if labels[row] != labels[first]][:1]
     if clashes:
         raise ValueError(
-            f"The same picture (equal pixels) stands under two labels, {len(clashes)} times; keep it under the right "
+            f"The same {what} stands under two labels, {len(clashes)} times; keep it under the right "
             f"one.\n{bulleted(clashes)}\nReceived: {source}"
         )
 
@@ -44,11 +45,11 @@ def across_splits(groups: Sequence[Sequence[int]], splits: Sequence[str | None])
     return dict(sorted(drop.items()))
 
 
-def refuse_across_splits(drop: dict[int, int], names: Sequence[str], source: str) -> None:
+def refuse_across_splits(drop: dict[int, int], names: Sequence[str], source: str, what: str = PICTURE) -> None:
     """Raise where a picture is in two splits, with the pairs."""
     if drop:
         raise ValueError(
-            f"The same picture (equal pixels) is in two splits, {len(drop)} times, so held-out scores would flatter; "
+            f"The same {what} is in two splits, {len(drop)} times, so held-out scores would flatter; "
             f"remove one of each pair, or let --on-bad skip (on_bad='skip') drop the first.\n"
             f"{bulleted([f'{names[row]} = {names[keeper]}' for row, keeper in drop.items()])}\nReceived: {source}"
         )

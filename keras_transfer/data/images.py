@@ -58,7 +58,7 @@ class ImageData:
 
         Example: `ImageData.from_arrays(*kt.data.digits(), image_size=32)`
         """
-        _check(batch_size=batch_size, seed=seed, labels=labels, on_bad=on_bad)
+        check_settings(batch_size=batch_size, seed=seed, labels=labels, on_bad=on_bad)
         fraction = check_fraction(validation_fraction)
         parts = {"train": (x, y), "validation": validation, "test": test}
         given = {split: pair for split, pair in parts.items() if pair is not None}
@@ -136,7 +136,7 @@ def load_images(
 
     Example: `data = kt.load_images("photos/", image_size=224)`
     """
-    _check(batch_size=batch_size, seed=seed, labels=labels, on_bad=on_bad)
+    check_settings(batch_size=batch_size, seed=seed, labels=labels, on_bad=on_bad)
     fraction, size, how = check_fraction(validation_fraction), check_image_size(image_size), check_resize(resize)
     if channels not in (1, 3, 4):
         raise ValueError(f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA). Received: {channels!r}")
@@ -157,7 +157,8 @@ def load_images(
     )  # fmt: skip
 
 
-def _check(*, batch_size: object, seed: object, labels: object, on_bad: object) -> None:
+def check_settings(*, batch_size: object, seed: object, labels: object, on_bad: object) -> None:
+    """Refuse what all data sets here are told in wrong words."""
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}. Received: {value!r}")

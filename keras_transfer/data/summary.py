@@ -7,11 +7,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .images import ImageData
+    from .text import TextData
 
 SHOWN = 20  # classes in the table; the rest is summed up in a line
 
 
-def as_text(data: "ImageData") -> str:
+def as_text(data: "ImageData | TextData") -> str:
     """A small table for the terminal."""
     head, rows, notes = _table(data)
     columns = [[head[i], *(row[i] for row in rows)] for i in range(len(head))]
@@ -23,7 +24,7 @@ def as_text(data: "ImageData") -> str:
     return "\n".join([_title(data), *lines, *notes])
 
 
-def as_html(data: "ImageData") -> str:
+def as_html(data: "ImageData | TextData") -> str:
     """The same table for a notebook."""
     head, rows, notes = _table(data)
     cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
@@ -33,14 +34,19 @@ def as_html(data: "ImageData") -> str:
     return f"<div>{escape(_title(data))}</div>{table}{below}"
 
 
-def _title(data: "ImageData") -> str:
-    height, width = data.image_size
+def _title(data: "ImageData | TextData") -> str:
+    from .text import TextData
+
     count = sum(map(len, data.splits.values()))
+    if isinstance(data, TextData):
+        what = "pairs of texts" if data.pairs else "texts"
+        return f"TextData: {count:,} {what} of {len(data.class_names)} classes"
+    height, width = data.image_size
     form = f"{height} x {width} x {data.channels} ({data.resize})"
     return f"ImageData: {count:,} pictures of {len(data.class_names)} classes, {form}"
 
 
-def _table(data: "ImageData") -> tuple[list[str], list[list[str]], list[str]]:
+def _table(data: "ImageData | TextData") -> tuple[list[str], list[list[str]], list[str]]:
     classes = len(data.class_names)
     counts = np.stack([np.bincount(part.targets(), minlength=classes) for part in data.splits.values()], axis=1)
     rows = [[name, *map(str, counts[i])] for i, name in enumerate(data.class_names[:SHOWN])]
@@ -48,4 +54,6 @@ def _table(data: "ImageData") -> tuple[list[str], list[list[str]], list[str]]:
         rows.append([f"({classes - SHOWN} more)", *map(str, counts[SHOWN:].sum(axis=0))])
     rows.append(["total", *map(str, counts.sum(axis=0))])
     notes = [f"skipped: {len(data.skipped)}"] if data.skipped else []
+    lengths = getattr(data, "lengths", None)
+    notes += str(lengths).split("\n") if lengths is not None else []
     return ["class", *data.splits], rows, notes

@@ -154,11 +154,12 @@ def evaluate(model: "keras.Model | LiteRTModel", data: Any, *, class_names: Sequ
 
         answers, labels, paths, split = measure(model, data)
         return report_from(answers, labels, model.labels if class_names is None else class_names, paths, split)
+    from ..core.texts import for_model
     from ..export.heldout import check_pictures, held_out
     from ..export.inference import inference_model, predict_batch
 
     inference = inference_model(model)
-    pictures = held_out(data)
+    pictures = held_out(for_model(data, inference))
     if not pictures.labelled:
         raise ValueError("Measuring needs labels: pass (x, y). Received: pictures alone")
     probabilities, targets = [], []

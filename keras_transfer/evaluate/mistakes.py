@@ -1,4 +1,4 @@
-"""The most confident mistakes of a report, with their pictures embedded as data."""
+"""The most confident mistakes of a report, with their pictures embedded as data, or their texts."""
 
 import base64
 import io
@@ -13,29 +13,35 @@ COUNT = 12
 SIDE = 320  # pixels of an embedded picture
 
 
-def most_confident(report: Report, pictures: Callable[[int], np.ndarray | None] | None) -> list[dict[str, Any]]:
-    """The wrong answers with the largest probability, each with its picture where there is one."""
+def most_confident(report: Report, samples: Callable[[int], np.ndarray | str | None] | None) -> list[dict[str, Any]]:
+    """The wrong answers with the largest probability, each with its picture or its text where there is one."""
     wrong = np.flatnonzero(report.predicted != report.targets)
     order = wrong[np.argsort(-report.confidence[wrong], kind="stable")][:COUNT]
+    found = {int(index): _sample(samples, int(index)) for index in order}
     return [
         {
             "path": report.names[index],
             "true": report.class_names[report.targets[index]],
             "predicted": report.class_names[report.predicted[index]],
             "confidence": float(report.confidence[index]),
-            "picture": _data_uri(pictures, int(index)),
+            "picture": None if isinstance(sample, str) else _data_uri(sample),
+            "text": sample if isinstance(sample, str) else None,
         }
-        for index in order
+        for index, sample in found.items()
     ]
 
 
-def _data_uri(pictures: Callable[[int], np.ndarray | None] | None, index: int) -> str | None:
+def _sample(samples: Callable[[int], np.ndarray | str | None] | None, index: int) -> np.ndarray | str | None:
+    try:
+        return None if samples is None else samples(index)
+    except (OSError, ValueError):
+        return None  # a file that has gone since: the mistake is still told
+
+
+def _data_uri(picture: np.ndarray | None) -> str | None:
+    """A picture as data in the page."""
     from PIL import Image
 
-    try:
-        picture = None if pictures is None else pictures(index)
-    except (OSError, ValueError):
-        picture = None  # a file that has gone since: the mistake is still told
     if picture is None:
         return None
     pixels = np.asarray(picture, "uint8")

@@ -23,11 +23,11 @@ PAIRS = 12  # of classes that are confused most
 MATRIX = 25  # classes; beyond, the matrix gives way to the pairs that are confused most
 
 
-def write_report(run: str | Path, pictures: Callable[[int], np.ndarray | None] | None = None) -> Path:
+def write_report(run: str | Path, samples: Callable[[int], np.ndarray | str | None] | None = None) -> Path:
     """Read the files of a run folder and write its `report.html`, one self-contained page.
 
-    pictures: gives the uint8 picture (height, width, channels) of a line of `predictions.csv`, counted from 0, or None;
-    without it the most confident mistakes are listed by name. Needs `metrics.json`, `predictions.csv` and `labels.txt`;
+    samples: gives the uint8 picture (height, width, channels) of a line of `predictions.csv`, counted from 0, its text, or
+    None; without it the most confident mistakes are listed by name. Needs `metrics.json`, `predictions.csv` and `labels.txt`;
     `history.json`, `certificate.json`, `scan.json` and `config.yaml` are shown where they are. Raises `ValueError` where a needed
     file is missing or the files are not of one run.
 
@@ -36,7 +36,7 @@ def write_report(run: str | Path, pictures: Callable[[int], np.ndarray | None] |
     import jinja2
 
     run = Path(run)
-    context = _context(run, pictures)
+    context = _context(run, samples)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -48,7 +48,7 @@ def write_report(run: str | Path, pictures: Callable[[int], np.ndarray | None] |
     return atomic_write(run / NAME, page.encode("utf-8", "backslashreplace"))
 
 
-def _context(run: Path, pictures: Callable[[int], np.ndarray | None] | None) -> dict[str, Any]:
+def _context(run: Path, samples: Callable[[int], np.ndarray | str | None] | None) -> dict[str, Any]:
     missing = [name for name in ("metrics.json", "predictions.csv", "labels.txt") if not (run / name).is_file()]
     if missing:
         raise ValueError(f"A run to report on has {', '.join(missing)}. Received: {str(run)!r} without")
@@ -59,8 +59,9 @@ def _context(run: Path, pictures: Callable[[int], np.ndarray | None] | None) -> 
     report = read_predictions(run / "predictions.csv", split)
     if list(report.class_names) != (run / "labels.txt").read_text("utf-8").removesuffix("\n").split("\n"):
         raise ValueError(f"labels.txt and predictions.csv must name the same classes. Received: those in {str(run)!r}")
-    mistakes = most_confident(report, pictures)
+    mistakes = most_confident(report, samples)
     history, config = _read(run / "history.json"), _config(run / "config.yaml")
+    settings = dict(config)
     return {
         "title": run.resolve().name.removeprefix(".").removesuffix(".partial"),
         "split": split,
@@ -88,7 +89,8 @@ def _context(run: Path, pictures: Callable[[int], np.ndarray | None] | None) -> 
         "scan": findings(_read(run / "scan.json")),
         "seconds": metrics.get("seconds", {}),
         "config": config,
-        "settings": dict(config),
+        "settings": settings,
+        "noun": "text" if settings.get("task") == "text" else "picture",
     }
 
 

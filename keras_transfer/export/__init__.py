@@ -6,6 +6,8 @@ _NAMES = {
     "inference_model": ".inference",
     "export_tflite": ".tflite",
     "certify": ".parity",
+    "serving_model": ".serving",
+    "export_saved_model": ".serving",
     "Certificate": ".certificate",
     "CertificateError": ".certificate",
     "compress_to": ".compress",

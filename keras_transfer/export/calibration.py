@@ -16,17 +16,17 @@ class Calibration:
     They are taken evenly from every class, and within a class evenly from its first to its last picture.
     """
 
-    def __init__(self, samples: Source | ArraySource, targets: np.ndarray | None) -> None:
-        self.samples = samples
+    def __init__(self, samples: Source | ArraySource, targets: np.ndarray | None, dtype: str = "float32") -> None:
+        self.samples, self.dtype = samples, dtype
         self.indices = spread(len(samples) if targets is None else targets, PICTURES)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def pictures(self) -> Iterator[np.ndarray]:
-        """The pictures, float32 (1, height, width, channels) each."""
+        """The pictures, float32 (1, height, width, channels) each, or token ids."""
         for index in self.indices:
-            yield np.asarray(self.samples.gather(np.array([index]))[0], "float32")
+            yield np.asarray(self.samples.gather(np.array([index]))[0], self.dtype)
 
 
 def find_calibration(data: Any, representative: Any, shape: tuple[int, ...]) -> Calibration:

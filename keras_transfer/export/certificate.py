@@ -18,7 +18,8 @@ class Certificate:
     `least_agreement` None asks for nothing. `accuracy_before` and `accuracy_after` are those of the Keras model and of
     the file, where the pictures have labels. `latency_ms` is the median time of a picture through LiteRT by number of
     threads, `float32_latency_ms` that of the float32 file beside it, measured in turns with it. `calibration` counts
-    the training pictures of int8. A figure that could not be measured is None, and `reason` says why.
+    the training pictures of int8. Of a text model `pictures` counts texts, and `length` is that of
+    its token ids in place of `image_size` and `resize`. A figure that could not be measured is None, and `reason` says why.
     """
 
     precision: str
@@ -33,18 +34,23 @@ class Certificate:
     ties: int
     bytes: int
     sha256: str | None
-    image_size: tuple[int, int]
-    resize: str
+    image_size: tuple[int, int] | None
+    resize: str | None
     least_agreement: float | None = None
     accuracy_before: float | None = None
     accuracy_after: float | None = None
     latency_ms: dict[str, float] | None = None
     float32_latency_ms: dict[str, float] | None = None
     calibration: int | None = None
+    length: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The certificate as `certificate.json` holds it."""
-        return {**asdict(self), "image_size": list(self.image_size)}
+        """The certificate as `certificate.json` holds it: of pictures with their size, of texts with their length."""
+        found = asdict(self)
+        if self.image_size is None:
+            return {key: value for key, value in found.items() if key not in ("image_size", "resize")}
+        found.pop("length")
+        return {**found, "image_size": list(self.image_size)}
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else f"FAILED: {self.reason}"
@@ -52,8 +58,7 @@ class Certificate:
             f"{self.file} ({self.precision}, {self.bytes / 1e3:,.0f} kB): {verdict}",
             f"  largest probability difference {_figure(self.max_difference, '.2g', self.tolerance, 'at most')}, "
             f"top-1 agreement {_figure(self.top1_agreement, '.4f', None, '')}{self._allowed()}"
-            f"{f' ({self.ties} ties)' if self.ties else ''} on {self.pictures} {self.split} pictures, "
-            f"{self.image_size[0]} x {self.image_size[1]}, {self.resize}",
+            f"{f' ({self.ties} ties)' if self.ties else ''} on {self.pictures} {self.split} {self._what()}",
         ]
         if self.accuracy_before is not None and self.accuracy_after is not None:
             lines.append(f"  accuracy {self.accuracy_after:.4f}, the Keras model's {self.accuracy_before:.4f}")
@@ -61,6 +66,12 @@ class Certificate:
             beside = f"; float32 {in_words(self.float32_latency_ms)}" if self.float32_latency_ms else ""
             lines.append(f"  {in_words(self.latency_ms)}{beside}")
         return "\n".join(lines)
+
+    def _what(self) -> str:
+        """What it was measured on."""
+        if self.image_size is None:
+            return f"texts of {self.length} tokens"
+        return f"pictures, {self.image_size[0]} x {self.image_size[1]}, {self.resize}"
 
     def _allowed(self) -> str:
         """How many pictures got another top class, and how many may."""
@@ -88,13 +99,14 @@ class CertificateError(RuntimeError):
 
 
 def blank_certificate(
-    file: str, precision: str, image_size: tuple[int, ...], resize: str, split: str, calibration: int | None = None
-) -> Certificate:
+    file: str, precision: str, image_size: tuple[int, ...] | None, resize: str | None, split: str,
+    calibration: int | None = None, length: int | None = None,
+) -> Certificate:  # fmt: skip
     """A certificate before anything was measured, which has not passed."""
-    size, asks = (int(image_size[0]), int(image_size[1])), PRECISIONS[precision]
+    size, asks = (int(image_size[0]), int(image_size[1])) if image_size else None, PRECISIONS[precision]
     return Certificate(
         precision, file, False, "not measured", 0, split, None, asks.max_difference, None, 0, 0, None, size, resize,
-        least_agreement=asks.least_agreement, calibration=calibration,
+        least_agreement=asks.least_agreement, calibration=calibration, length=length,
     )  # fmt: skip
 
 

@@ -13,10 +13,9 @@ from ..core.streams import Stream, as_stream
 
 @runtime_checkable
 class Splits(Protocol):
-    """What `ImageData` promises here: its held-out split by name, its class names and how pictures were resized."""
+    """What `ImageData` and `TextData` promise here: the held-out split by name, and class names."""
 
     class_names: Sequence[str]
-    resize: str
 
     @property
     def held_out(self) -> tuple[str, Source]:
@@ -81,7 +80,9 @@ def held_out(data: Any) -> HeldOut:
 def _held_out(data: Any) -> HeldOut:
     if isinstance(data, Splits):
         split, samples = data.held_out
-        return HeldOut(split, samples, names=_names(samples), class_names=data.class_names, resize=data.resize)
+        return HeldOut(
+            split, samples, names=_names(samples), class_names=data.class_names, resize=getattr(data, "resize", None)
+        )
     if isinstance(data, Source):
         return HeldOut("given", data, names=_names(data))
     if isinstance(data, np.ndarray):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..backbones.text_inputs import text_inputs
 from ..core.outputs import gives_logits
 from ..core.prefix import split_augmentation
 from ..core.surgery import functional, walk
@@ -19,8 +20,9 @@ def inference_model(model: keras.Model) -> keras.Model:
 
     `p = softmax(rest(x))`, where `rest` is `model` without its augmentation; outputs that are probabilities already (a
     softmax or sigmoid at the end) stay. One output unit means two classes: it becomes `[1 - p, p]`, p its sigmoid.
-    Shapes: (batch, height, width, channels) to (batch, classes), float32. A model in mixed precision gives its float32
-    twin, which holds a *copy* of the weights: bfloat16 and float16 neither run in LiteRT nor give the same figures.
+    Shapes: (batch, height, width, channels), or token ids (batch, length), to (batch, classes), float32. A model in mixed
+    precision gives its float32 twin, which holds a *copy* of the weights: bfloat16 and float16 neither run in LiteRT nor
+    give the same figures.
 
     Raises `ValueError` for a model with several outputs, and for a subclassed model that has not been built.
 
@@ -54,9 +56,9 @@ def _inference_model(model: keras.Model, logits: bool) -> keras.Model:
 
 def predict_batch(inference: keras.Model, x: Any, batch_size: int) -> np.ndarray:
     """Probabilities of one batch, float32; a short batch is filled up, so that the model is traced for one shape."""
-    x = np.asarray(x, "float32")
+    x = np.asarray(x, inference.inputs[0].dtype)
     missing = batch_size - len(x)
-    full = x if missing <= 0 else np.concatenate([x, np.zeros((missing, *x.shape[1:]), "float32")])
+    full = x if missing <= 0 else np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)])
     return np.asarray(inference.predict_on_batch(full), "float32")[: len(x)]
 
 
@@ -101,6 +103,8 @@ def _float32_twin(graph: keras.Model) -> keras.Model:
     twin.set_weights(
         [np.asarray(value, "float32") if value.dtype.kind not in "iub" else value for value in graph.get_weights()]
     )
+    if (given := text_inputs(graph)) is not None:
+        text_inputs(twin).adopt(given)  # type: ignore[union-attr]
     return twin
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.resize import RESIZES, decode
+from . import text_io
 from .precisions import PRECISIONS
 
 NAME = "io.json"
@@ -83,18 +84,30 @@ def read_io(path: str | Path) -> dict[str, Any]:
             f"io.json must have format {FORMAT}; use the version that wrote it, or export again. "
             f"Received: format {found['format']}"
         )
-    _check(found, _LAYOUT, "io.json")
+    text = (
+        isinstance(found, dict) and isinstance(found.get("input"), dict) and found["input"].get("name") == text_io.NAME
+    )
+    _check(found, _LAYOUT | text_io.LAYOUT if text else _LAYOUT, "io.json")
     for name, entry in found["files"].items():
         rounded = isinstance(entry, dict) and entry.get("precision") in set(PRECISIONS) - {"float32"}
         _check(entry, _ROUNDED if rounded else _FILE, f"io.json files/{name}")
     given, out = found["input"], found["output"]
     answers = [found["reference"], *(entry for entry in found["files"].values() if "expected" in entry)]
+    of_pictures = (
+        {}
+        if text
+        else {
+            "input/order": ORDER.get(given["channels"]) == given["order"],
+            "input/shape": given["shape"] == [1, *given["image_size"], given["channels"]]
+            and len(given["image_size"]) == 2,
+            "input/dtype": given["dtype"] == "float32",
+            "input/range": given["range"] == [0, 255],
+            "input/resize": given["resize"] in RESIZES,
+        }
+    )
     fits = {
-        "input/order": ORDER.get(given["channels"]) == given["order"],
-        "input/shape": given["shape"] == [1, *given["image_size"], given["channels"]] and len(given["image_size"]) == 2,
-        "input/dtype": given["dtype"] == out["dtype"] == "float32",
-        "input/range": given["range"] == [0, 255],
-        "input/resize": given["resize"] in RESIZES,
+        **(text_io.fits(found) if text else of_pictures),
+        "output/dtype": out["dtype"] == "float32",
         "output/labels": all(isinstance(one, str) for one in out["labels"]) and out["shape"] == [1, len(out["labels"])],
         "reference/expected": all(len(one["expected"]) == len(out["labels"]) for one in answers),
     }
@@ -107,7 +120,9 @@ def read_io(path: str | Path) -> dict[str, Any]:
 
 
 def reference_of(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The reference picture (h, w, c) uint8 and its expected probabilities."""
+    """The reference picture (h, w, c) uint8, or token ids (length,), and the expected probabilities."""
+    if found["input"]["name"] == text_io.NAME:
+        return text_io.reference(found)
     picture = decode(base64.b64decode(found["reference"]["png"]), found["input"]["channels"])
     return picture, np.asarray(found["reference"]["expected"], "float32")
 

@@ -9,11 +9,12 @@ import numpy as np
 from ..core.files import sha256
 from ..core.stderr import held_back
 from ..data.resize import load_picture, resize
+from . import text_io
 from .io_json import NAME, read_io, reference_of
 
 
 class Interpreter:
-    """A LiteRT interpreter on a static batch of one; `run` takes one picture and gives its probabilities."""
+    """A LiteRT interpreter on a static batch of one; `run` takes a picture (or token ids) and gives its probabilities."""
 
     def __init__(self, path: str | Path, num_threads: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter as LiteRT
@@ -27,12 +28,13 @@ class Interpreter:
                 f"A classifier has one input and one output. Received: {len(inputs)} inputs and {len(outputs)} outputs"
             )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        self.dtype = np.dtype(inputs[0]["dtype"]).name
         self.input_shape = tuple(int(size) for size in inputs[0]["shape"])
         self.output_shape = tuple(int(size) for size in outputs[0]["shape"])
 
     def run(self, picture: np.ndarray) -> np.ndarray:
-        """Probabilities (classes,) of one picture (height, width, channels), 0..255."""
-        self._interpreter.set_tensor(self._input, np.asarray(picture, "float32")[None])
+        """Probabilities (classes,) of one picture (height, width, channels), 0..255, or of token ids (length,)."""
+        self._interpreter.set_tensor(self._input, np.asarray(picture, self.dtype)[None])
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output)[0].astype("float32")
 
@@ -60,9 +62,15 @@ class LiteRTModel:
             )
         self.path, self.io = path, read_io(beside)
         self.labels: tuple[str, ...] = tuple(self.io["output"]["labels"])
-        self.image_size: tuple[int, int] = tuple(self.io["input"]["image_size"])
-        self.channels: int = self.io["input"]["channels"]
-        self.resize: str = self.io["input"]["resize"]
+        given = self.io["input"]
+        self.reads_texts: bool = given["name"] == text_io.NAME
+        if self.reads_texts:
+            self.max_length: int = given["max_length"]
+            self.pad_id: int = given["pad_id"]
+        else:
+            self.image_size: tuple[int, int] = tuple(given["image_size"])
+            self.channels: int = given["channels"]
+            self.resize: str = given["resize"]
         entry = self._entry()
         self.precision: str = entry["precision"]
         self._interpreter = Interpreter(path, num_threads)
@@ -72,8 +80,18 @@ class LiteRTModel:
         """Class probabilities, float32 (n, classes), in the order of `labels`.
 
         pictures: a path or the bytes of a picture file, a picture (h, w, c), or several of these (also one array
-        (n, h, w, c)). Pixels are 0..255; uint8 pictures of another size are resized as the training pictures were.
+        (n, h, w, c)). Pixels are 0..255; uint8 pictures of another size are resized as the training pictures were. A text
+        model takes token ids, (length,) or several, or texts, which its tokenizer beside the file turns into them.
         """
+        if self.reads_texts:
+            from .litert_texts import as_token_ids  # texts need keras-hub; token ids need nothing
+
+            ids = as_token_ids(self, pictures)
+            return (
+                np.stack([self._interpreter.run(one) for one in ids])
+                if len(ids)
+                else np.zeros((0, len(self.labels)), "float32")
+            )
         single = isinstance(pictures, (str, Path, bytes)) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4)
         several: Iterable[Any] = [pictures] if single else pictures
         answers = [self._interpreter.run(self._picture(one)) for one in several]

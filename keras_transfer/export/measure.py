@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.texts import for_model
 from .litert import LiteRTModel
 
 BATCH = 32
@@ -16,12 +17,18 @@ def measure(model: LiteRTModel, data: Any) -> tuple[np.ndarray, np.ndarray, Sequ
     data: an `ImageData` (its held-out split), a split of it, or arrays `(x, y)`. Its pictures must have been read as the
     file wants them, at its size and with its `resize`. Raises `ValueError` for anything else.
     """
+    if model.reads_texts and (hasattr(data, "splits") or hasattr(data, "of_one_length")):
+        from .litert_texts import tokenizing
+
+        data = for_model(data, tokenizing(model))  # type: ignore[arg-type]
     _check_fit(model, data)
     if hasattr(data, "held_out"):
         split, samples = data.held_out
     elif hasattr(data, "gather") and hasattr(data, "__len__"):
         split, samples = "given", data
     elif isinstance(data, (tuple, list)) and len(data) == 2:
+        if model.reads_texts:
+            return model.predict(data[0]), np.asarray(data[1]), None, "given"
         x, y = (np.asarray(part) for part in data)
         if x.ndim != 4 or not len(x) or len(x) != len(y):
             raise ValueError(
@@ -38,7 +45,8 @@ def measure(model: LiteRTModel, data: Any) -> tuple[np.ndarray, np.ndarray, Sequ
     probabilities, targets = [], []
     for start in range(0, len(samples), BATCH):
         x, y, *_ = samples.gather(np.arange(start, min(start + BATCH, len(samples))))
-        _check_size(model, x.shape[1:])
+        if not model.reads_texts:
+            _check_size(model, x.shape[1:])
         probabilities.append(model.predict(x))
         targets.append(np.asarray(y))
     if not targets:
@@ -50,7 +58,7 @@ def _check_fit(model: LiteRTModel, data: Any) -> None:
     names, how = getattr(data, "class_names", None), getattr(data, "resize", None)
     if names is not None and tuple(map(str, names)) != model.labels:
         raise ValueError(f"The classes must be those of the file, {list(model.labels)}. Received: {list(names)}")
-    if isinstance(how, str) and how != model.resize:
+    if isinstance(how, str) and not model.reads_texts and how != model.resize:
         raise ValueError(f"The file wants pictures read with resize={model.resize!r}. Received: resize={how!r}")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -18,15 +18,18 @@ from .io_json import ORDER, describe_io, reference_of
 from .litert import Interpreter
 from .parity import compare, full_float32
 from .precisions import PRECISIONS
+from .text_io import reads_ids
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A model on its way into files; every check of the arguments has been made."""
 
+    noun: ClassVar[str] = "picture"
+
     inference: keras.Model
     pictures: HeldOut
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     labels: list[str]
     resize: str
     calibration: Calibration | None
@@ -43,17 +46,16 @@ class Subject:
     def description(self, path: Path) -> dict[str, Any]:
         """What `io.json` beside `path` will say: what it says already, where other exports of the same model lie there."""
         first = next(iter(self.pictures.batches(1, 1)))[0][0]
-        picture = np.rint(np.clip(first, 0, 255)).astype("uint8")
         with full_float32():
-            ours = describe_io(picture, self._answer(picture), self.labels, self.resize)
+            ours = self.describe(first)
             shared = shared_io(path)
             if shared is None:
                 return ours
-            other = ["takes other pictures"] * (shared["input"] != ours["input"])
+            other = [f"takes other {self.noun}s"] * (shared["input"] != ours["input"])
             other += ["has other labels"] * (shared["output"] != ours["output"])
             if not other:
                 picture, expected = reference_of(shared)
-                if np.allclose(self._answer(picture), expected, atol=PRECISIONS["float32"].load_tolerance):
+                if np.allclose(self.answer(picture), expected, atol=PRECISIONS["float32"].load_tolerance):
                     return shared
         names = ", ".join(shared["files"])
         raise ValueError(
@@ -62,12 +64,18 @@ class Subject:
             f"Received: a folder with {names}, whose model {' and '.join(other) or 'answers otherwise'}"
         )
 
+    def describe(self, first: np.ndarray) -> dict[str, Any]:
+        """`io.json` without its files, with the first picture as the reference."""
+        picture = np.rint(np.clip(first, 0, 255)).astype("uint8")
+        return describe_io(picture, self.answer(picture), self.labels, self.resize)
+
     def install(self, path: Path, description: dict[str, Any], certificate: Certificate) -> None:
         """Enter the file that lies at `path` into its `io.json`."""
         answer = Interpreter(path).run(reference_of(description)[0])
         add_file(path.parent, description, path.name, certificate.precision, str(certificate.sha256), answer)
 
-    def _answer(self, picture: np.ndarray) -> np.ndarray:
+    def answer(self, picture: np.ndarray) -> np.ndarray:
+        """Keras' probabilities of one picture."""
         return predict_batch(self.inference, picture[None], 32)[0]
 
 
@@ -76,12 +84,15 @@ def make_subject(
     int8: bool, representative: Any = None,
 ) -> Subject:  # fmt: skip
     """Check what was given and bring it together; `int8` asks for the pictures to calibrate on."""
-    inference = inference_model(model)
+    if reads_ids(inference := inference_model(model)):
+        from .text_subject import make_text_subject
+
+        return make_text_subject(inference, data, class_names, int8=int8, representative=representative)
     pictures = held_out(data) if data is not None else None
     shape = _shape(inference, pictures)
     pictures = pictures or random_pictures(shape)
     how = check_resize(resize or pictures.resize or "squash")
-    labels = _labels(class_names if class_names is not None else pictures.class_names, inference.output_shape[-1])
+    labels = labels_of(class_names if class_names is not None else pictures.class_names, inference.output_shape[-1])
     calibration = find_calibration(data, representative, shape) if int8 else None
     return Subject(inference, pictures, shape, labels, how, calibration)
 
@@ -103,7 +114,8 @@ def _shape(inference: keras.Model, pictures: HeldOut | None) -> tuple[int, int, 
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
-def _labels(class_names: Sequence[str] | None, classes: int) -> list[str]:
+def labels_of(class_names: Sequence[str] | None, classes: int) -> list[str]:
+    """The names of the outputs: those given, else their numbers."""
     labels = (
         [str(name) for name in class_names] if class_names is not None else [str(index) for index in range(classes)]
     )

@@ -17,6 +17,8 @@ from .calibration import Calibration
 from .certificate import Certificate, CertificateError, failed
 from .precisions import check_precision
 from .subject import make_subject
+from .text_io import NAME as TEXT_INPUT
+from .text_io import reads_ids
 
 
 def export_tflite(
@@ -47,8 +49,14 @@ def export_tflite(
     representative: training pictures for "int8" (n, height, width, channels) 0..255, a split, or an `ImageData`; 100 of
     them are taken, spread over the classes. By default the training split of `data`.
     class_names and resize ("squash", "crop", "pad"): those of `data` where it knows them, else "0", "1", ... and
-    "squash". Raises `CertificateError` where the proof fails or the model cannot be converted; then no file is at
-    `path`. Exports of one model may lie in one folder and share the `io.json`; one of another model is a `ValueError`.
+    "squash".
+
+    A text model (`kt.build_text_classifier`) takes "token_ids", (1, max_length) int32, padded at the end, and is compared
+    on the token ids of `data`, a `TextData`; its vocabulary and a `tokenizer.json` are written beside it. "dynamic" is the
+    small one for texts: int8 activations rarely pass the certificate, because the padding mask sets their range.
+
+    Raises `CertificateError` where the proof fails or the model cannot be converted; then no file is at `path`. Exports
+    of one model may lie in one folder and share the `io.json`; one of another model is a `ValueError`.
 
     Example: `print(kt.export_tflite(model, "model_int8.tflite", "int8", data=data))`
     """
@@ -78,7 +86,8 @@ def export_tflite(
 def convert(
     inference: keras.Model, shape: tuple[int, ...], precision: str = "float32", calibration: Calibration | None = None
 ) -> bytes:
-    """The bytes of a `.tflite` for one picture of `shape` (height, width, channels), LiteRT's own operations only.
+    """The bytes of a `.tflite` for one picture of `shape` (height, width, channels), or token ids (length,), LiteRT's own
+    operations only.
 
     The graph goes through a SavedModel whose variables are named one by one: a converter that is handed the Keras model
     beside its concrete function writes a file without weights. What has no int8 kernel stays in float32.
@@ -88,10 +97,11 @@ def convert(
     if precision != "float32":
         _refuse_extremes(inference)
 
-    def serve(picture: Any) -> dict[str, Any]:
-        return {"probabilities": inference(picture, training=False)}
+    def serve(sample: Any) -> dict[str, Any]:
+        return {"probabilities": inference(sample, training=False)}
 
-    signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
+    name, kind = (TEXT_INPUT, tf.int32) if reads_ids(inference) else ("picture", tf.float32)
+    signature = [tf.TensorSpec((1, *shape), kind, name=name)]
     module = tf.Module()
     module.weights = [variable.value for variable in inference.variables]
     module.serve = tf.function(serve, input_signature=signature, autograph=False)
@@ -104,7 +114,7 @@ def convert(
             converter.target_spec.supported_types = [tf.float16]
         if precision == "int8":
             assert calibration is not None  # make_subject has seen to it
-            converter.representative_dataset = lambda: ({"picture": one} for one in calibration.pictures())
+            converter.representative_dataset = lambda: ({name: one} for one in calibration.pictures())
         return converter.convert()
 
 

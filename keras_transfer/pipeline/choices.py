@@ -1,29 +1,27 @@
-"""What a config leaves open: where the run goes, which weights, which picture size; what cannot be is refused early."""
+"""What a config leaves open: where the run goes, and what its task decides; what cannot be is refused early."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..backbones.catalog import entry
-from ..config import EPOCHS, STAGES, RunConfig
+from ..config import STAGES, RunConfig, make_config
 from .folder import RUNS, check_output, free_name
 from .opening import check_data, data_name
 from .resuming import interrupted
+from .tasks import task_of
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The config's open ends, resolved."""
+    """Where the run goes, and the config with its open ends resolved."""
 
     output: Path
-    weights: str | None
-    image_size: int
-    channels: int
+    config: RunConfig
 
 
 def choose(config: RunConfig) -> Choices:
-    """Where the run goes, which weights, which size; an output that exists is refused before anything heavy is loaded."""
+    """Where the run goes, and what its task decides; an output that exists is refused before anything heavy is loaded."""
     output = Path(config.output) if config.output else free_name(data_name(config.data, "run"), RUNS, config.resume)
     check_output(output, config.overwrite, config.resume)
     if config.resume and interrupted(output) is None:
@@ -33,10 +31,7 @@ def choose(config: RunConfig) -> Choices:
     check_data(config.data)
     if Path(config.data).resolve().is_relative_to(output.resolve()):
         raise ValueError(f"The data must not lie inside the output, which is replaced. Received: {config.data!r}")
-    weights = None if config.weights == "none" else config.weights
-    if weights not in (None, "imagenet"):
-        _check_weights(Path(weights))
-    return Choices(output, weights, config.image_size or entry(config.backbone).image_size, config.channels)
+    return Choices(output, config.model_copy(update=task_of(config).resolve(config)))
 
 
 def strategy_of(name: str) -> Callable[..., Any]:
@@ -47,42 +42,18 @@ def strategy_of(name: str) -> Callable[..., Any]:
     return get("strategy", name)
 
 
-def _check_weights(path: Path) -> None:
-    """A weights file that cannot be read is named before the pictures are; whether it fits, only the backbone can tell."""
-    import h5py
-
-    path = path.expanduser()
-    if not path.exists():
-        raise ValueError(f"`weights` must be 'imagenet', 'none' or an .h5 file that exists. Received: {str(path)!r}")
-    if path.is_file() and path.suffix != ".keras" and h5py.is_hdf5(path):
-        try:
-            h5py.File(path).close()
-            return
-        except OSError:  # cut short
-            pass
-    from ..backbones.h5 import read
-
-    read(path)
-
-
-def describe(config: RunConfig, choices: Choices, data: Any) -> str:
+def describe(config: RunConfig, output: Path, data: Any) -> str:
     """One line: what was chosen."""
-    weights = "no pretrained weights" if choices.weights is None else f"weights {Path(choices.weights).name}"
+    task = task_of(config)
+    weights = "no pretrained weights" if config.weights == "none" else f"weights {Path(config.weights).name}"
     sizes = " + ".join(f"{len(split)} {name}" for name, split in data.splits.items())
-    views = (
-        f" with {config.views} views"
-        if config.augmentation != "none" and config.strategy != "full" and config.mix == "none"
-        else ""
-    )
-    mix = "" if config.mix == "none" else f", {config.mix}"
-    trained = (
-        f"augmentation {config.augmentation}{views}{mix}, up to {_epochs(config)} epochs, keeping the {config.keep}"
-    )
+    what, trained = task.describe(config, data)
+    trained += f"up to {_epochs(config)} epochs, keeping the {config.keep}"
     if not STAGES[str(config.strategy)]:
         trained = "solved on the frozen features"
     return (
-        f"{config.backbone} ({weights}), {config.strategy}, {len(data.class_names)} classes, {sizes} pictures at "
-        f"{choices.image_size} ({config.resize}), {trained} -> {choices.output}"
+        f"{config.backbone} ({weights}), {config.strategy}, {len(data.class_names)} classes, {sizes} {task.NOUN}s"
+        f"{what and ' ' + what}, {trained} -> {output}"
     )
 
 
@@ -96,8 +67,11 @@ def unused(config: RunConfig) -> str | None:
     idle: tuple[str, ...] = TRAINING if not stages else ("head_epochs",) if stages == 1 else ()
     if config.strategy == "nearest_mean":  # in which all classes count the same anyhow
         idle += ("class_weights",)
-    default = {name: field.default for name, field in RunConfig.model_fields.items()} | {"epochs": EPOCHS}
-    given = [f"--{name.replace('_', '-')}" for name in idle if getattr(config, name) != default[name]]
+    fields = RunConfig.model_fields
+    default = dict(make_config({"data": config.data, "task": config.task, "strategy": config.strategy})) if idle else {}
+    given = [
+        f"--{name.replace('_', '-')}" for name in idle if name in fields and getattr(config, name) != default[name]
+    ]
     return f"Note: the strategy {config.strategy} does not use {', '.join(given)}." if given else None
 
 

@@ -10,6 +10,7 @@ from .folder import RunFailed
 from .opening import SAMPLE
 from .reporting import report_run
 from .runs import labels_of, open_run
+from .tasks import task_of
 
 
 def export_run(
@@ -76,9 +77,8 @@ def tell_exports(run: Path, say: Callable[[str], None]) -> None:
         if one["passed"]:
             accuracy = one.get("accuracy_after")
             told = "" if accuracy is None else f", accuracy {accuracy:.4f}"
-            say(
-                f"{one['file']}: {one['bytes'] / 1e6:.2f} MB, passed on {one['pictures']} {one['split']} pictures{told}"
-            )
+            noun = "texts" if "length" in one else "pictures"
+            say(f"{one['file']}: {one['bytes'] / 1e6:.2f} MB, passed on {one['pictures']} {one['split']} {noun}{told}")
 
 
 def _renew(run: Path, data: str | Path | None) -> None:
@@ -90,18 +90,21 @@ def _open(run: str | Path, data: str | Path | None) -> tuple[Path, Any, Any]:
     """Folder, model and pictures of a run; a `ValueError` where the pictures are not those that it was made from."""
     path, config = open_run(run)
     from ..core.saving import load
-    from .opening import open_data
 
     place = str(data or config["data"])
     if not place.startswith(SAMPLE) and not Path(place).exists():
-        raise ValueError(f"The pictures of the run have moved; say where they are with --data. Received: {place!r}")
+        raise ValueError(
+            f"The {task_of(config).NOUN}s of the run have moved; say where they are with --data. Received: {place!r}"
+        )
     model = load(path)
-    pictures = open_data({**config, "data": place}, model.input_shape[1:])
+    pictures = task_of(config).read_for({**config, "data": place}, model)
     split, held_out = pictures.held_out
     with open(path / "split.csv", newline="", encoding="utf-8") as file:
         meant = sorted(row["path"] for row in csv.DictReader(file) if row["split"] == split)
     if sorted(held_out.names) != meant:
-        raise ValueError(f"The data must be that of the run: its {split} pictures are others. Received: {pictures!r}")
+        raise ValueError(
+            f"The data must be that of the run: its {split} {task_of(config).NOUN}s are others. Received: {pictures!r}"
+        )
     if list(pictures.class_names) != labels_of(path):
         raise ValueError(
             f"The data must hold the classes of the run, {labels_of(path)}. Received: {list(pictures.class_names)}"

@@ -11,7 +11,25 @@ SAMPLE = "sample:"
 def check_data(data: str) -> None:
     """A `ValueError` where there is no such folder, before anything heavy is loaded."""
     if not data.startswith(SAMPLE) and not Path(data).exists():
-        raise ValueError(f"The data folder must exist; check the path. Received: {data!r}")
+        raise ValueError(f"The data must exist; check the path. Received: {data!r}")
+
+
+def check_weights(path: Path, otherwise: str) -> None:
+    """A weights file that cannot be read is named before the pictures are; whether it fits, only the backbone can tell."""
+    import h5py
+
+    path = path.expanduser()
+    if not path.exists():
+        raise ValueError(f"`weights` must be {otherwise!r}, 'none' or an .h5 file that exists. Received: {str(path)!r}")
+    if path.is_file() and path.suffix != ".keras" and h5py.is_hdf5(path):
+        try:
+            h5py.File(path).close()
+            return
+        except OSError:  # cut short
+            pass
+    from ..backbones.h5 import read
+
+    read(path)
 
 
 def data_name(data: str, otherwise: str) -> str:

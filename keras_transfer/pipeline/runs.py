@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from .folder import RUNS, is_run
+from .tasks import task_of
 
 # those of a config that are needed again
-KEYS = ("data", "backbone", "strategy", "image_size", "resize", "validation_fraction", "batch_size", "seed", "on_bad")
+KEYS = ("data", "backbone", "strategy", "validation_fraction", "batch_size", "seed", "on_bad")
 
 
 def open_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -40,34 +41,24 @@ def labels_of(path: Path) -> list[str]:
 def evaluate_run(
     run: str | Path, data: str | Path, *, on_bad: str = "raise", show_progress: bool | None = None, say: Any = print
 ) -> tuple[str, Any]:
-    """Judge a run on a folder of pictures: which split was read ("all" without split folders), and the report.
+    """Judge a run on other pictures or texts: which split was read ("all" where there are none), and the report.
 
     Example: `split, report = kt.pipeline.evaluate_run("saved_models/flowers", "new_flowers/")`
     """
     path, config = open_run(run)
     from ..core.saving import load
-    from ..data.labelled import load_labelled
     from ..evaluate import evaluate
     from .opening import tell_skipped
 
-    names = labels_of(path)
+    names, task = labels_of(path), task_of(config)
     model = load(path)
-    _, height, width, channels = model.input_shape
-    split, pictures, skipped = load_labelled(
-        data,
-        names,
-        image_size=(height, width),
-        resize=config["resize"],
-        channels=channels,
-        on_bad=on_bad,
-        show_progress=show_progress,
-    )
+    split, samples, skipped = task.labelled(config, model, data, names, on_bad, show_progress)
     tell_skipped(skipped, say)
-    if seen := _seen(path, config, Path(data), pictures.names):
+    if seen := _seen(path, config, Path(data), samples.names):
         say(
-            f"Note: {seen} of the {len(pictures)} pictures trained this model or chose its epoch; the figures flatter it."
+            f"Note: {seen} of the {len(samples)} {task.NOUN}s trained this model or chose its epoch; the figures flatter it."
         )
-    return split, evaluate(model, pictures, class_names=names)
+    return split, evaluate(model, samples, class_names=names)
 
 
 def _seen(run: Path, config: dict[str, Any], data: Path, names: Sequence[str]) -> int:

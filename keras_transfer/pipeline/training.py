@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from ..config import STAGES, RunConfig
-from .choices import choose, describe, strategy_of, unused
+from .choices import choose, describe, unused
 from .folder import RunFailed, run_folder
 from .partial import CHECKPOINT
 from .resuming import dropped, leaving_the_best, settle, telling_how_to_go_on
+from .tasks import task_of
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Where a run went and what it reached on its held-out pictures."""
+    """Where a run went and what it reached on its held-out samples, of which there are so many `pictures` or `texts`."""
 
     path: Path
     accuracy: float
     macro_f1: float
     split: str
-    pictures: int
+    samples: int
+    noun: str
     seconds: float
 
 
@@ -37,45 +39,47 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     """
     started = time.perf_counter()
     choices = choose(config)
+    config, output, task = choices.config, choices.output, task_of(config)
     say = (lambda text: None) if config.quiet else say
     from .exporting import tell_exports
-    from .opening import open_data, tell_findings, tell_skipped
+    from .opening import tell_findings, tell_skipped
 
-    size = choices.image_size
-    data = open_data(config.model_dump(), (size, size, choices.channels), show_progress=False if config.quiet else None)
+    data = task.read(config.model_dump(), False if config.quiet else None)
     tell_skipped(data.skipped, say)
     tell_findings(data.scan, config.data, say)
-    say(describe(config, choices, data))
-    for note in (unused(config), None if config.resume else dropped(choices.output)):
+    say(describe(config, output, data))
+    for note in (unused(config), None if config.resume else dropped(output)):
         if note:
             say(note)
     failed: RunFailed | None = None
     with (
-        telling_how_to_go_on(choices.output),
-        run_folder(choices.output, config.overwrite, config.resume) as folder,
+        telling_how_to_go_on(output),
+        run_folder(output, config.overwrite, config.resume) as folder,
         _precision(config.mixed_precision),
     ):
         fitting = time.perf_counter()
         settle(config, folder)
-        model, history = train_model(config, choices, data, folder)
+        model, history = train_model(config, data, folder)
         seconds = {"scan": data.seconds, "fit": time.perf_counter() - fitting}
         try:
-            report = _write(folder, model, data, history, config, choices, seconds)
+            data = task.ready(data, model)
+            report = _write(folder, model, data, history, config, output, seconds)
         except RunFailed as error:
             failed = error
     name, split = data.held_out
-    tell_exports(choices.output, say)
+    tell_exports(output, say)
     if failed:
-        raise RunFailed(f"{failed} {_reached(choices.output, name)} The run is in {choices.output}.")
+        raise RunFailed(f"{failed} {_reached(output, name)} The run is in {output}.")
     if len(set(report.predicted.tolist())) == 1:
         say(
-            f"Note: every {name} picture got the same class; the model has learned nothing that helps. Give it pretrained weights."
+            f"Note: every {name} {task.NOUN} got the same class; the model has learned nothing that helps. Give it pretrained weights."
         )
     if config.min_accuracy is not None and report.accuracy < config.min_accuracy:
         raise RunFailed(
-            f"Accuracy {report.accuracy:.4f} on {name} is below --min-accuracy {config.min_accuracy}. The run is in {choices.output}."
+            f"Accuracy {report.accuracy:.4f} on {name} is below --min-accuracy {config.min_accuracy}. The run is in {output}."
         )
-    return RunSummary(choices.output, report.accuracy, report.macro_f1, name, len(split), time.perf_counter() - started)
+    seconds_all = time.perf_counter() - started
+    return RunSummary(output, report.accuracy, report.macro_f1, name, len(split), f"{task.NOUN}s", seconds_all)
 
 
 def _reached(output: Path, split: str) -> str:
@@ -84,24 +88,17 @@ def _reached(output: Path, split: str) -> str:
     return f"The model itself reached accuracy {figures['accuracy']:.4f} on {split}."
 
 
-def train_model(config: RunConfig, choices: Any, data: Any, folder: Path) -> tuple[Any, Any]:
+def train_model(config: RunConfig, data: Any, folder: Path) -> tuple[Any, Any]:
     """Build the classifier that the config names and fit it by its strategy."""
     import keras
 
-    from ..backbones import build_classifier
-
+    task = task_of(config)
     keras.utils.set_random_seed(config.seed)
-    model = build_classifier(
-        config.backbone,
-        len(data.class_names),
-        weights=choices.weights,
-        input_shape=(*data.image_size, data.channels),
-        augmentation=config.augmentation,
-    )
+    model = task.build(config, data)
     settings = _settings(config, folder)
     with leaving_the_best(model, folder):
-        history = strategy_of(str(config.strategy))(model, data, **settings)
-    return model, history
+        model, history = task.train(config, model, data, settings)
+    return task.finish(config, model, folder), history
 
 
 def _settings(config: RunConfig, folder: Path) -> dict[str, Any]:
@@ -115,23 +112,21 @@ def _settings(config: RunConfig, folder: Path) -> dict[str, Any]:
         "learning_rate": config.learning_rate,
         "patience": config.patience,
         "keep": config.keep,
-        "views": config.views,
         "verbose": verbose,
         "checkpoint": folder / CHECKPOINT,
         "resume": config.resume,
         **weighed,
+        **task_of(config).settings(config),
     }
     if stages > 1:
         settings["head_epochs"] = config.head_epochs
-    if config.mix != "none":
-        settings["mix"] = config.mix
     if config.loss == "focal":
         settings["loss"] = "focal"
     return settings
 
 
 def _write(
-    folder: Path, model: Any, data: Any, history: Any, config: RunConfig, choices: Any, seconds: dict[str, float]
+    folder: Path, model: Any, data: Any, history: Any, config: RunConfig, output: Path, seconds: dict[str, float]
 ) -> Any:
     from .writing import write_run
 
@@ -141,12 +136,12 @@ def _write(
         "skipped": [f"{path}: {reason}" for path, reason in data.skipped],
     }
     rate = history.stages[0]["learning_rate"]
-    return write_run(folder, model, data, history, as_run(config, choices, rate), resolved, seconds)
+    return write_run(folder, model, data, history, as_run(config, output, rate), resolved, seconds)
 
 
-def as_run(config: RunConfig, choices: Any, learning_rate: float | None) -> RunConfig:
+def as_run(config: RunConfig, output: Path, learning_rate: float | None) -> RunConfig:
     """The settings as they were in the end; read again they neither ask for an interrupted run nor replace this one."""
-    found = {"image_size": choices.image_size, "output": str(choices.output), "learning_rate": learning_rate}
+    found = {"output": str(output), "learning_rate": learning_rate}
     return config.model_copy(update={**found, "resume": False, "overwrite": False})
 
 

@@ -18,6 +18,7 @@ from ..export import Certificate, CertificateError, export_tflite, inference_mod
 from ..export.inference import predict_batch
 from ..export.precisions import PRECISIONS
 from .folder import RunFailed
+from .tasks import task_of
 
 BATCH = 64
 
@@ -47,7 +48,7 @@ def write_run(
     write_config(folder / "config.yaml", config, resolved)
     final = inference_model(model)
     reports = {name: _report(final, split, names, name) for name, split in data.splits.items() if name != "train"}
-    held_out, pictures = data.held_out
+    held_out, held = data.held_out
     write_predictions(folder / "predictions.csv", reports[held_out])
     exporting = time.perf_counter()
     failures = certify_all(folder, final, data, config.export)[1]
@@ -59,7 +60,7 @@ def write_run(
     write_json(folder / "metrics.json", metrics)
     if data.scan is not None:
         data.scan.save(folder / "scan.json")
-    write_report(folder, pictures=pictures.picture)
+    write_report(folder, samples=task_of(config).sample(held))
     if failures:
         raise RunFailed(" ".join(failures))
     return reports[held_out]

@@ -5,6 +5,7 @@ from ..core.rate_report import rate_report
 from ..core.rates import layerwise_slice, no_decay
 from ..core.schedules import OneCycle, SlantedTriangular, WarmupCosine, WarmupLinear, plot_schedule
 from .anchoring import L2SP, AnchoredModel, l2_sp
+from .as_it_is import tune
 from .averaging import WeightAveraging
 from .focal import FocalCrossentropy
 from .forgetting import ForgettingMonitor
@@ -16,6 +17,7 @@ from .recipe import fine_tune, partial, recipe
 from .stage import Stage
 from .stages import fit_stages
 from .strategies import feature_extraction, full, train
+from .text import text_optimizer, text_stage
 
 __all__ = [
     # strategies, and the stages that they are made of
@@ -29,6 +31,9 @@ __all__ = [
     "recipe",
     "Stage",
     "fit_stages",
+    "tune",
+    "text_stage",
+    "text_optimizer",
     # for your own fit
     "ProgressiveUnfreezing",
     "WeightAveraging",

@@ -9,8 +9,11 @@ from ..core.registry import register
 from .recipe import EPOCHS, HEAD_EPOCHS, HEAD_RATE, check_pretrained, taken
 from .stage import Stage
 from .stages import fit_stages
+from .text import EPOCHS as TEXT_EPOCHS
+from .text import reads_text, text_optimizer
 
 SHARE = 0.3  # of the head's rate: the peak of the second stage, at the head
+TEXT_SHARE = 0.05
 DECAY = 0.9
 CHOICES = ("batch_norm", "optimizer")
 
@@ -21,8 +24,8 @@ def layerwise(
     x: Any,
     y: Any = None,
     *,
-    epochs: int = EPOCHS,
-    head_epochs: int = HEAD_EPOCHS,
+    epochs: int | None = None,
+    head_epochs: int | None = None,
     learning_rate: float | None = None,
     layer_decay: float = DECAY,
     schedule: str = "one_cycle",
@@ -40,6 +43,8 @@ def layerwise(
     distort pretrained features (Kumar et al. 2022, arXiv:2202.10054). A BatchNorm that came frozen stays in inference
     mode.
 
+    A text model has 3 epochs in each stage, and AdamW (`kt.tuning.text_optimizer`) with 0.05 in place of 0.3.
+
     layer_decay: in (0, 1]. schedule: of the second stage. x, y and settings as in `fine_tune`, `batch_norm` and
     `optimizer` among them. Returns the joined History, with `stages` and `best_epoch`. Raises `ValueError` where nothing
     in the model came frozen, or where it has no blocks that we know.
@@ -53,6 +58,11 @@ def layerwise(
         raise TypeError(
             f"`learning_rate` must be the head's rate, a number; `schedule` names how it moves. Received: {type(rate).__name__}"
         )
-    head = Stage("head", "head", head_epochs, rate)
+    text = reads_text(model)
+    usual, usual_head, share = (TEXT_EPOCHS, TEXT_EPOCHS, TEXT_SHARE) if text else (EPOCHS, HEAD_EPOCHS, SHARE)
+    head = Stage("head", "head", usual_head if head_epochs is None else head_epochs, rate)
     everything = {"schedule": schedule, "layer_decay": layer_decay, **choices}
-    return fit_stages(model, [head, Stage("all, by depth", None, epochs, SHARE * rate, **everything)], x, y, **settings)
+    if text:
+        everything.setdefault("optimizer", text_optimizer(model, head=1.0))
+    behind = Stage("all, by depth", None, usual if epochs is None else epochs, share * rate, **everything)
+    return fit_stages(model, [head, behind], x, y, **settings)

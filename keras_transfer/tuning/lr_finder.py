@@ -7,10 +7,11 @@ from typing import Any
 import keras
 
 from ..core.devices import scope
-from ..core.feeding import Feed, coerce, plain_feed
+from ..core.feeding import Feed, NewOrder, coerce, for_keras, plain_feed
 from ..core.numbers import count
 from ..core.progress import progress
 from ..core.surgery import functional
+from ..core.texts import for_model
 from .constant_rate import batches_a_step, constant_twin
 from .labels import loss_for
 from .learning_rates import LearningRates
@@ -57,6 +58,7 @@ def lr_find(
     """
     finder = LearningRateFinder(low, high, steps, stop_factor=stop_factor, smoothing=smoothing)
     _check_trains(model)
+    x = for_model(x, model)
     if hasattr(x, "splits"):
         batch_size = x.batch_size if batch_size is None else batch_size
         x = x.splits["train"]
@@ -74,7 +76,7 @@ def lr_find(
     with _borrowed(model, twin) if own else nullcontext(), closing(bar):
         try:
             epochs = finder.steps * batches_a_step(twin) * swept.steps_per_execution  # enough, be an epoch one batch
-            swept.fit(data, epochs=epochs, shuffle=False, verbose=0, callbacks=[finder, _Bar(bar)])
+            swept.fit(for_keras(data), epochs=epochs, shuffle=False, verbose=0, callbacks=[NewOrder(data), finder, _Bar(bar)])
         finally:
             finder.restore()
     return finder.result

@@ -15,6 +15,7 @@ from ..core.devices import scope
 from ..core.feeding import coerce, steps_per_epoch
 from ..core.fitting import fit
 from ..core.freezing import trainable_report
+from ..core.texts import for_model
 from ..core.watching import StageCallbacks
 from .averaging import WeightAveraging
 from .checking import check_stages, settings_of
@@ -53,12 +54,12 @@ def run_stages(
     **settings: Any,
 ) -> JoinedHistory:
     """`fit_stages` behind its checks."""
+    x, validation_data = for_model(x, model), for_model(validation_data, model)
     if hasattr(x, "splits"):
         validation_data = x.splits["validation"] if validation_data is None else validation_data
         settings = {"batch_size": x.batch_size, "seed": x.seed, **settings}
         x = x.splits["train"]
-    if hasattr(validation_data, "splits"):
-        validation_data = validation_data.splits["validation"]
+    validation_data = validation_data.splits["validation"] if hasattr(validation_data, "splits") else validation_data
     check_validation(validation_data)
     # Coerced once: a source knows its fingerprint, and to take it anew in every stage would read all its samples.
     data, validation_data = coerce(x, y, sample_weight), coerce(validation_data)

@@ -1,14 +1,17 @@
 """What to train of a pretrained model: the head on frozen features, or everything."""
 
+from functools import partial
 from typing import Any
 
 import keras
 
-from ..core.freezing import freeze, owners, unfreeze
+from ..core.freezing import came_frozen, freeze, unfreeze
 from ..core.registry import register
 from .stage import AS_IT_IS, Rate, Stage
 from .stages import fit_stages
+from .text import reads_text, scratch_stage, text_stage
 
+EPOCHS = 20
 HEAD_RATE, FULL_RATE, SCRATCH_RATE = 1e-3, 1e-4, 1e-3
 
 
@@ -42,10 +45,15 @@ def full(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.ca
     `theta <- theta - rate * Adam(grad CE(model(x; theta), y))` from the pretrained `theta`.
 
     x, y and `settings` as in `feature_extraction`; learning_rate is 1e-4 where a part of the backbone came frozen (it
-    is pretrained), else 1e-3 (from scratch).
+    is pretrained), else 1e-3 (from scratch). A text model is trained as `kt.tuning.text_stage` says: AdamW, 2e-5 in the
+    encoder and 50 times it in the head, 3 epochs with a warm-up; from scratch 5e-4 in 20 epochs.
     """
-    scratch = all(layer.trainable for _, layer in owners(model))
+    scratch = not came_frozen(model)
     unfreeze(model)
+    if reads_text(model):
+        make = scratch_stage if scratch else partial(text_stage, name="train")
+        rate, epochs = settings.pop("learning_rate", None), settings.pop("epochs", None)
+        return fit_stages(model, [make(model, AS_IT_IS, epochs=epochs, learning_rate=rate)], x, y, **settings)
     return train(model, x, y, **{"learning_rate": SCRATCH_RATE if scratch else FULL_RATE, **_given(settings)})
 
 
@@ -55,7 +63,7 @@ def train(
     y: Any = None,
     *,
     learning_rate: Rate,
-    epochs: int = 20,
+    epochs: int | None = None,
     **settings: Any,
 ) -> keras.callbacks.History:
     """Fit what trains in `model` with Adam and the cross-entropy that suits labels and outputs.
@@ -65,7 +73,7 @@ def train(
     `history.best_epoch` is that epoch, counted from 0. With `keep="last"` validation chooses nothing: all epochs are
     run, the last is kept, and `best_epoch` is None.
     """
-    stage = Stage("train", AS_IT_IS, epochs, learning_rate)
+    stage = Stage("train", AS_IT_IS, EPOCHS if epochs is None else epochs, learning_rate)
     return fit_stages(model, [stage], x, y, **settings)
 
 

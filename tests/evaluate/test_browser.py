@@ -74,7 +74,7 @@ def write_run(folder, names):
     for name, value in content.items():
         (folder / name).write_text(json.dumps(value))
     pictures = random.integers(0, 255, (count, 80, 100, 3), dtype="uint8")
-    return write_report(folder, pictures=lambda index: pictures[index])
+    return write_report(folder, samples=lambda index: pictures[index])
 
 
 @pytest.fixture(scope="module", params=[NAMES, NAMES[:2], [f"class {index}" for index in range(12)]], ids=len)

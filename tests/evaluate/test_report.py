@@ -144,7 +144,7 @@ def test_it_tells_everything_of_the_run(run):
 
 
 def test_law_it_is_one_file_without_scripts_or_addresses(run):
-    found = page(run, pictures=lambda index: np.zeros((80, 80, 3), "uint8"))
+    found = page(run, samples=lambda index: np.zeros((80, 80, 3), "uint8"))
     assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in found.tags}
     addresses = [value for _, attrs in found.tags for key, value in attrs.items() if key in ("src", "href")]
     assert addresses
@@ -175,7 +175,7 @@ def test_the_most_confident_mistakes_come_with_their_pictures(run):
             raise OSError("gone")
         return None if index == expected[2] else np.full((16, 16, 1), index, "uint8")
 
-    found = page(run, pictures=picture)
+    found = page(run, samples=picture)
     assert asked == expected
     images = [attrs for tag, attrs in found.tags if tag == "img"]
     assert len(images) == len(expected) - 2

@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_transfer.evaluate import read_predictions
 from keras_transfer.pipeline import report_run
-from keras_transfer.pipeline.reporting import _as_file
+from keras_transfer.pipeline.images import as_file
 
 
 @pytest.fixture
@@ -113,9 +113,9 @@ def test_it_needs_neither_keras_nor_tensorflow(copy):
 
 
 def test_a_name_that_is_no_text_is_that_of_its_file():
-    assert _as_file("a/\\udcff.jpg") == "a/\udcff.jpg"
-    assert os.fsencode(_as_file("a/\\udcff.jpg")) == b"a/\xff.jpg"
-    assert _as_file("a/b\\u0041.jpg") == "a/b\\u0041.jpg"
+    assert as_file("a/\\udcff.jpg") == "a/\udcff.jpg"
+    assert os.fsencode(as_file("a/\\udcff.jpg")) == b"a/\xff.jpg"
+    assert as_file("a/b\\u0041.jpg") == "a/b\\u0041.jpg"
 
 
 @pytest.mark.parametrize("content", ["", "- a", "a: [", "data: photos\n"])

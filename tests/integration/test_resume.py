@@ -14,7 +14,7 @@ import pytest
 
 from keras_transfer.cli.app import run as command
 from keras_transfer.config import make_config, read_config, write_config
-from keras_transfer.pipeline.choices import Choices, unused
+from keras_transfer.pipeline.choices import unused
 from keras_transfer.pipeline.folder import RunFailed, run_folder
 from keras_transfer.pipeline.partial import BEST, CHECKPOINT, STATE, WRITER
 from keras_transfer.pipeline.resuming import dropped, leaving_the_best, telling_how_to_go_on
@@ -132,8 +132,8 @@ def test_divergence_in_the_first_epoch_leaves_nothing():
 
 
 def test_the_settings_that_are_written_ask_for_no_old_run(tmp_path):
-    config = make_config({"data": "p", "weights": "none", "output": "out", "resume": True, "overwrite": True})
-    write_config(tmp_path / "config.yaml", as_run(config, Choices(Path("out"), None, 32, 3), 1e-3), {})
+    config = make_config({"data": "p", "weights": "none", "output": "out", "image_size": 32, "resume": True, "overwrite": True})
+    write_config(tmp_path / "config.yaml", as_run(config, Path("out"), 1e-3), {})
     again = read_config(tmp_path / "config.yaml", {"output": "again"})
     assert (again.resume, again.overwrite, again.output, again.image_size) == (False, False, "again", 32)
 

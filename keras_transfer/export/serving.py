@@ -1,0 +1,108 @@
+"""From strings to class probabilities: a text model with its tokenizer in front, for Python and as a SavedModel."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..core.texts import for_model
+from .inference import inference_model, predict_batch
+from .precisions import PRECISIONS
+from .text_heldout import inputs_of
+
+SENTENCES = ("One short text.", "Another one, which is a little longer than the first.", "A third")
+CHECKED = 64  # texts that a SavedModel is proved on
+
+
+class ServingModel:
+    """Texts to class probabilities (n, classes), float32, in the order of `class_names`.
+
+    Example: `kt.export.serving_model(model).predict(["a fine film"])`
+    """
+
+    def __init__(self, model: keras.Model, batch_size: int = 32) -> None:
+        self.inference, self.batch_size = inference_model(model), batch_size
+        self.layer = inputs_of(self.inference)
+        self.layer.packer()  # raises where there is no tokenizer
+
+    def predict(self, texts: Any) -> np.ndarray:
+        """The probabilities of texts, or of pairs of texts as tuples; one text gives one row."""
+        one = isinstance(texts, str) or (isinstance(texts, tuple) and len(texts) == 2 and isinstance(texts[0], str))
+        rows = [texts] if one else list(texts)
+        found = [np.zeros((0, self.inference.output_shape[-1]), "float32")]
+        for start in range(0, len(rows), self.batch_size):
+            ids, _ = self.layer.encode(rows[start : start + self.batch_size])
+            batch = np.full((len(ids), max(map(len, ids))), self.layer.pad_id, "int32")
+            for place, row in enumerate(ids):
+                batch[place, : len(row)] = row
+            found.append(predict_batch(self.inference, batch, self.batch_size))
+        return np.concatenate(found)
+
+
+def serving_model(model: keras.Model) -> ServingModel:
+    """A text model that takes strings; it shares the weights of `model`, whose tokenizer it uses.
+
+    Raises `ValueError` where the model has none, and for a model of something else than texts.
+
+    Example: `kt.export.serving_model(model).predict(["a fine film", "a poor one"])`
+    """
+    return ServingModel(model)
+
+
+def export_saved_model(model: keras.Model, folder: str | Path, data: Any = None) -> Path:
+    """Write a text model as a SavedModel from strings to probabilities, its tokenizer inside, and prove it.
+
+    Its signature `serving_default` takes "text", a string tensor (batch,), or "first" and "second" where `data` holds
+    pairs, and gives "probabilities" (batch, classes). Whoever loads it imports `tensorflow_text` first, whose operations
+    it holds. data: a `TextData`, on up to 64 held-out texts of which the loaded SavedModel must answer as the model does,
+    within 1e-4; a few sentences where there is none. Raises `ValueError` for a folder that exists, and `RuntimeError`,
+    with nothing left behind, where the answers differ.
+
+    Example: `kt.export.export_saved_model(model, "reviews_serving", data)`
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise ValueError(f"The folder to export to must not exist yet. Received: {str(folder)!r}")
+    import tensorflow as tf
+
+    served = ServingModel(model)
+    texts = _texts(served.inference, data)
+    pairs = not isinstance(texts[0], str)
+    names = ("first", "second") if pairs else ("text",)
+    module = tf.Module()
+    module.weights = [variable.value for variable in served.inference.variables]
+    module.tokenizer, packer = served.layer.tokenizer, served.layer.packer()
+
+    def serve(*columns: Any) -> dict[str, Any]:
+        ids = packer(tuple(module.tokenizer(column) for column in columns))[0]
+        return {
+            "probabilities": served.inference(tf.ensure_shape(ids, (None, served.layer.max_length)), training=False)
+        }
+
+    module.serve = tf.function(
+        serve, input_signature=[tf.TensorSpec((None,), tf.string, name=name) for name in names], autograph=False
+    )
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as workshop:
+        written = Path(workshop) / "model"
+        tf.saved_model.save(module, str(written), signatures={"serving_default": module.serve})
+        loaded = tf.saved_model.load(str(written))
+        columns = list(zip(*texts, strict=True)) if pairs else [texts]
+        given = {name: tf.constant(list(column)) for name, column in zip(names, columns, strict=True)}
+        answers = loaded.signatures["serving_default"](**given)["probabilities"].numpy()
+        difference = float(np.abs(answers - served.predict(texts)).max())
+        if not difference <= PRECISIONS["float32"].max_difference:  # type: ignore[operator]
+            raise RuntimeError(
+                f"The SavedModel must answer as the model does and was not kept: it differs by {difference:.3g}"
+            )
+        written.rename(folder)
+    return folder
+
+
+def _texts(inference: keras.Model, data: Any) -> list[Any]:
+    if data is None:
+        return list(SENTENCES)
+    texts = for_model(data, inference)
+    texts = texts.held_out[1] if hasattr(texts, "held_out") else texts
+    return list(texts.texts[:CHECKED])

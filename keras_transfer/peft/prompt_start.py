@@ -1,0 +1,75 @@
+"""The first values of a prompt: vectors of words, as the model itself would read them."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..core.selection import named_layers
+from ..core.surgery import steps
+from .prompt_places import graphs
+from .wrapper import Injection
+
+
+def begin(model: Any, name: str, settings: dict[str, Any]) -> None:
+    """Set the prompt of the adapter `name` to the vectors of words, unless it starts normal.
+
+    The words are those of `text`, repeated until they fill the prompt, or drawn from the vocabulary by `seed`, as in the
+    paper, which found both better than random numbers.
+    """
+    if settings["start"] == "normal" and settings["text"] is None:
+        return
+    holder = next(one for one in model.injections if name in one.adapters and hasattr(one.adapters[name], "prompt"))
+    adapter = holder.adapters[name]
+    tokens = _base(next(one for _, one in named_layers(model) if _base(one).name == "token_embedding"))
+    ids = _ids(model, tokens.input_dim, settings)
+    if "tokens" in adapter.parts:
+        vectors = ops.take(tokens.embeddings, ids, axis=0)
+    else:
+        vectors = _read(model, holder, name, ids)
+    adapter.prompt.assign(ops.cast(vectors, adapter.prompt.dtype))
+
+
+def _ids(model: Any, size: int, settings: dict[str, Any]) -> np.ndarray:
+    tokenizer = getattr(getattr(model, "preprocessor", None), "tokenizer", None)
+    if settings["text"] is None:
+        special = set(getattr(tokenizer, "special_token_ids", None) or [])
+        words = np.array([one for one in range(size) if one not in special])
+        return np.random.default_rng(settings["seed"]).choice(words, settings["length"])
+    if tokenizer is None:
+        raise ValueError(
+            "`text` needs a model with a preprocessor that reads it (a keras-hub task); leave it out, or inject the task. "
+            f"Received: text={settings['text']!r} for model {model.name!r}"
+        )
+    ids = [int(one) for one in np.asarray(ops.convert_to_numpy(tokenizer(settings["text"]))).reshape(-1)]
+    if not ids:
+        raise ValueError(f"`text` must hold at least one word. Received: {settings['text']!r}")
+    return np.resize(ids, settings["length"])
+
+
+def _read(model: Any, holder: Injection, name: str, ids: np.ndarray) -> Any:
+    """The vectors that go into the first block for these words: embeddings, positions, normalisation."""
+    graph, step = next(
+        (graph, step) for graph in graphs(model) for step in steps(graph) if _holds(step.operation, holder)
+    )
+    given = {}
+    for tensor in graph.inputs:
+        fill = ids if "token" in tensor.name else np.ones_like(ids) if "mask" in tensor.name else np.zeros_like(ids)
+        given[tensor.name] = ops.convert_to_tensor(fill[None], dtype=tensor.dtype)
+    before = keras.Model({tensor.name: tensor for tensor in graph.inputs}, step.inputs[0])
+    return before(given, training=False)[0]
+
+
+def _holds(operation: Any, holder: Injection) -> bool:
+    while isinstance(operation, Injection):
+        if operation is holder:
+            return True
+        operation = operation.base
+    return False
+
+
+def _base(layer: Any) -> Any:
+    while isinstance(layer, Injection):
+        layer = layer.base
+    return layer

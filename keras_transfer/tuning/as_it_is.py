@@ -1,0 +1,43 @@
+"""Fit a model as it is: what somebody has unfrozen, or the adapters that were injected, with defaults that suit it."""
+
+from typing import Any
+
+import keras
+
+from .stage import AS_IT_IS, Rate
+from .stages import fit_stages
+from .strategies import HEAD_RATE, train
+from .text import HEAD, RATE, reads_text, text_optimizer, text_stage
+
+
+def tune(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    learning_rate: Rate | None = None,
+    epochs: int | None = None,
+    **settings: Any,
+) -> keras.callbacks.History:
+    """Train what trains in `model`, and nothing else: the adapters of `kt.peft.inject`, or what `kt.unfreeze` chose.
+
+    x, y and `settings` as in `kt.tuning.full`. learning_rate: by default that of the injected method, else 1e-3. A text
+    model is trained as `kt.tuning.text_stage` says, 3 epochs of AdamW with a warm-up, and its head at 1e-3 whatever the rate
+    of the adapters. Returns the History.
+
+    Raises `ValueError` where nothing trains.
+
+    Example: `kt.tuning.tune(kt.peft.inject(model, "lora", rank=8), data)`
+    """
+    if not model.trainable_weights:
+        raise ValueError("At least one layer must train; inject a method, or unfreeze layers first. Received: a frozen model")
+    rate = learning_rate
+    if rate is None:  # several methods in one model go at the pace of the slowest
+        rate = min((one.rate for one in getattr(model, "injections", ())), default=HEAD_RATE)
+    if not reads_text(model):
+        return train(model, x, y, learning_rate=rate, epochs=epochs, **settings)
+    head = HEAD * RATE / rate if isinstance(rate, float) else 1.0
+    stage = text_stage(
+        model, AS_IT_IS, name="train", epochs=epochs, learning_rate=rate, optimizer=text_optimizer(model, head=head)
+    )
+    return fit_stages(model, [stage], x, y, **settings)

@@ -1,0 +1,147 @@
+"""Several adapters on one base: switched after tracing, each with its head, disabled, ejected."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_transfer import peft
+from keras_transfer.core.saving import load, save
+
+LABELS = np.array([0, 1, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def two(tiny):
+    """A model whose `predict` was traced before any switching; what the base and each adapter answer."""
+    base = tiny.dense()
+    start = tiny.numbers(base)
+    plain = base.predict(tiny.PIXELS, verbose=0)
+    model = peft.inject(base, "lora", "first", rank=2, name="a")
+    answers = {"": plain}
+    for name in ("a", "b"):
+        if name == "b":
+            peft.activate(peft.add_adapter(model, "b", rank=3, alpha=5), "b")
+        np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), plain, atol=1e-6)  # its head's values, too
+        tiny.learn(model, seed=ord(name))
+        answers[name] = model.predict(tiny.PIXELS, verbose=0)
+    return model, answers, start
+
+
+def test_they_differ_and_switch_after_predict_was_traced(two, tiny):
+    model, answers, _ = two
+    assert np.abs(answers["a"] - answers["b"]).max() > 1e-2
+    traced = model.predict_function
+    for name in ("a", "b", "a"):
+        assert peft.activate(model, name) is model
+        assert peft.active(model) == [name]
+        np.testing.assert_array_equal(model.predict(tiny.PIXELS, verbose=0), answers[name])
+    assert model.predict_function is traced
+
+
+def test_disabled_is_the_base_and_comes_back(two, tiny):
+    model, answers, _ = two
+    peft.activate(model, "b")
+    with peft.disabled(model) as base:
+        assert base is model
+        assert peft.active(model) == []
+        np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+    with pytest.raises(TypeError, match="unexpected"), peft.disabled(model):
+        model.predict(tiny.PIXELS, nonsense=1)  # after an error, too
+    assert peft.active(model) == ["b"]
+    np.testing.assert_array_equal(model.predict(tiny.PIXELS, verbose=0), answers["b"])
+
+
+def test_additions_add_up_and_one_head_is_said(two, tiny):
+    """`first` gets both products, inside its activation; the head is the one that is named."""
+    model, _, _ = two
+    with pytest.raises(ValueError, match=r"\['a', 'b'\] has a head of its own; say whose to take, `head='a'`"):
+        peft.activate(model, ["a", "b"])
+    with pytest.raises(ValueError, match="`head` must be one of"):
+        peft.activate(model, ["a"], head="b")
+    peft.activate(model, ["a", "b"], head="b")
+    first, last = model.get_layer("first"), model.get_layer("last")
+    pooled = keras.Model(model.input, model.layers[2].output)(tiny.PIXELS)
+    x = keras.ops.convert_to_numpy(pooled).astype("float64")
+    h = x @ keras.ops.convert_to_numpy(first.kernel) + keras.ops.convert_to_numpy(first.bias)
+    for one, scale in ((first.adapters["a"], 16 / 2), (first.adapters["b"], 5 / 3)):
+        h = h + scale * x @ keras.ops.convert_to_numpy(one.lora_a) @ keras.ops.convert_to_numpy(one.lora_b)
+    h = keras.ops.convert_to_numpy(keras.activations.gelu(h.astype("float32")))
+    expected = h @ keras.ops.convert_to_numpy(last.kernel) + keras.ops.convert_to_numpy(last.bias)
+    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), expected, atol=1e-5)
+
+
+def test_only_the_active_one_trains(two, tiny):
+    model, answers, _ = two
+    peft.activate(model, "a")
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+    model.fit(tiny.PIXELS, LABELS, verbose=0)
+    old = model.optimizer
+    assert np.abs(tiny.answer(model, tiny.PIXELS) - answers["a"]).max() > 1e-5
+    peft.activate(model, "b")
+    assert model.optimizer is not old  # one that knows the other weights
+    assert [one.path for one in model.trainable_variables if "lora" in one.path] == ["first/b/lora_a", "first/b/lora_b"]
+    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["b"], atol=1e-6)
+    model.fit(tiny.PIXELS, LABELS, verbose=0)
+    peft.activate(model, "a")
+    answers["a"] = model.predict(tiny.PIXELS, verbose=0)
+    peft.activate(model, "b")
+    answers["b"] = model.predict(tiny.PIXELS, verbose=0)
+
+
+def test_all_of_them_are_in_the_file(two, tiny, tmp_path):
+    model, answers, _ = two
+    peft.activate(model, "b")
+    save(model, tmp_path / "m.keras")
+    again = load(tmp_path / "m.keras")
+    assert peft.active(again) == ["b"]
+    assert peft.adapter_names(again) == ["a", "b"]
+    for name in ("b", "a"):
+        peft.activate(again, name)
+        np.testing.assert_array_equal(again.predict(tiny.PIXELS, verbose=0), answers[name])
+    with peft.disabled(again):
+        np.testing.assert_allclose(again.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda model: peft.activate(model, "c"), r"no adapter of that name\. Known: 'a', 'b'\. Received: 'c'"),
+        (lambda model: peft.activate(model, []), "Name at least one adapter"),
+        (lambda model: peft.eject(model, "c"), "no adapter of that name"),
+        (lambda model: peft.add_adapter(model, "a"), "Each adapter has its own name"),
+        (lambda model: peft.add_adapter(model, "c", like="x"), "no adapter of that name"),
+        (lambda model: peft.add_adapter(model, "c", rang=3), "Did you mean 'rank'"),
+        (lambda model: peft.add_adapter(model, "c", rank=0), "`rank` must be a whole number"),
+        (lambda model: peft.inject(model, "lora", "first", name="a"), "Each adapter has its own name"),
+    ],
+)
+def test_what_cannot_be_is_told_and_nothing_changes(two, tiny, call, said):
+    model, answers, _ = two
+    peft.activate(model, "b")
+    with pytest.raises(ValueError, match=said):
+        call(model)
+    assert peft.adapter_names(model) == ["a", "b"]
+    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["b"], atol=1e-6)
+
+
+def test_a_plain_model_is_a_type_error(tiny):
+    for call in (peft.active, peft.eject, peft.merge, lambda model: peft.activate(model, "a")):
+        with pytest.raises(TypeError, match=r"what `kt\.peft\.inject` returns"):
+            call(tiny.dense())
+
+
+def test_ejecting_gives_the_base_back_to_the_bit(two, tiny):
+    """The last test of this module's model: it is gone after."""
+    model, answers, start = two
+    peft.activate(model, "b")
+    assert peft.eject(model, "b") is model
+    assert peft.active(model) == []
+    np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+    peft.activate(model, "a")
+    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["a"], atol=1e-6)
+    base = peft.eject(model, "a")
+    assert base is model.base
+    assert not isinstance(base, peft.Injected)
+    assert all(np.array_equal(*pair) for pair in zip(start, tiny.numbers(base), strict=True))
+    assert len(base.trainable_variables) == len(start)
+    np.testing.assert_allclose(base.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)

@@ -46,10 +46,10 @@ class RunConfig(BaseModel):
         None, description="How tokens become one vector; by default the encoder's own way."
     )
     vocabulary: str | None = Field(None, description="File of WordPiece tokens, one a line, of an encoder by name.")
-    method: Literal["none", "lora", "bottleneck", "prefix", "prompt"] = Field(
+    method: Literal["none", "lora", "dora", "houlsby", "pfeiffer", "prefix", "prompt", "ia3", "bitfit"] = Field(
         "none", description="Freeze the encoder and train a few new weights in it, beside the head."
     )
-    rank: int = Field(8, ge=1, description="Of --method lora.")
+    rank: int = Field(8, ge=1, description="Of --method lora and dora.")
     channels: int = Field(3, description="3 (colour), 1 (grey) or 4 (RGBA); pretrained colour weights take all three.")
     resize: Literal["squash", "crop", "pad"] = Field("squash", description="How a picture becomes a square.")
     validation_fraction: float = Field(

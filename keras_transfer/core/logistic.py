@@ -26,8 +26,8 @@ def probe(
     x, classes = np.asarray(x, "float64"), int(labels.max()) + 1 if classes is None else classes
     weights = np.ones(len(x)) if weights is None else weights
     middle, deviation = x.mean(axis=0), x.std(axis=0)
-    # A feature is constant, but for rounding, beside its own mean or beside the others: MiniLM has some of 1e-8 among ones.
-    least = 1e-6 * np.maximum(np.abs(middle), deviation.max())
+    # A feature is constant, but for rounding, beside its own mean or beside the others: MiniLM has some of 1e-9 among ones.
+    least = 1e-6 * np.maximum(np.abs(middle), np.median(deviation))
     deviation = np.where(deviation > least, deviation, np.inf)
     with _threads(x.size):
         z, turn = _turned((x - middle) / deviation)

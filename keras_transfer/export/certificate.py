@@ -63,8 +63,9 @@ class Certificate:
         if self.accuracy_before is not None and self.accuracy_after is not None:
             lines.append(f"  accuracy {self.accuracy_after:.4f}, the Keras model's {self.accuracy_before:.4f}")
         if self.latency_ms:
-            beside = f"; float32 {in_words(self.float32_latency_ms)}" if self.float32_latency_ms else ""
-            lines.append(f"  {in_words(self.latency_ms)}{beside}")
+            noun = "picture" if self.image_size else "text"
+            beside = f"; float32 {in_words(self.float32_latency_ms, noun)}" if self.float32_latency_ms else ""
+            lines.append(f"  {in_words(self.latency_ms, noun)}{beside}")
         return "\n".join(lines)
 
     def _what(self) -> str:
@@ -121,10 +122,10 @@ def first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300]
 
 
-def in_words(milliseconds: dict[str, float]) -> str:
+def in_words(milliseconds: dict[str, float], noun: str = "picture") -> str:
     """A latency for people: `3.66 ms a picture on 1 thread, 2.1 ms on 2`."""
     (first, value), *rest = milliseconds.items()
-    thread = f"{value:.3g} ms a picture on {first} thread{'' if first == '1' else 's'}"
+    thread = f"{value:.3g} ms a {noun} on {first} thread{'' if first == '1' else 's'}"
     return ", ".join([thread, *(f"{value:.3g} ms on {number}" for number, value in rest)])
 
 

@@ -35,7 +35,6 @@ class PrefixTuning(Injection):
     """
 
     identity = False
-    starts_as_base = False
     can_merge = False
     merge_help = (
         "save or export the injected model as it is: a prefix is keys and values, and no layer has weights for them"

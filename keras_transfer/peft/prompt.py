@@ -43,7 +43,6 @@ class PromptTuning(Injection):
     Example: `model = kt.peft.inject(model, "prompt", length=20, text="is this review good or bad ?")`
     """
 
-    starts_as_base = False
     identity = False
     can_merge = False
     merge_help = (

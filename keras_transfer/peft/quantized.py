@@ -9,7 +9,7 @@ from keras import ops
 from ..core.registry import register
 from ..core.surgery import scoped_path
 from .nf4 import Packed, pack, sizes, unpack
-from .recomputed import product
+from .recomputed import after, product
 
 KINDS = {"codes": "uint8", "scales": "uint8", "spans": "float32", "offset": "float32"}
 PARTS = (*KINDS,)
@@ -30,15 +30,19 @@ class NF4Layer:
     @property
     def kernel(self: Any) -> Any:
         """The kernel that the four parts stand for."""
-        parts = [getattr(self, name) for name in PARTS]
-        return unpack(parts, self.kernel_shape, self.compute_dtype)
+        return self.kernel_after(None)
+
+    def kernel_after(self: Any, tensor: Any) -> Any:
+        """The kernel, made when `tensor` is there."""
+        codes = self.codes if tensor is None else after(self.codes, tensor)
+        return unpack((codes, self.scales, self.spans, self.offset), self.kernel_shape, self.compute_dtype)
 
     def dequantise(self) -> None:
         """Become the float layer again, in place."""
         dequantise_layer(self)
 
     def call(self: Any, inputs: Any, training: bool | None = None) -> Any:
-        x = product(self, inputs)
+        x = product(self, inputs, training)
         if self.bias is not None:
             x = ops.add(x, self.bias)
         return x if self.activation is None else self.activation(x)

@@ -1,4 +1,4 @@
-"""A product with a kernel that is made anew in the backward pass, so that nobody keeps it in between."""
+"""A product with a kernel that is made when it is needed, and made anew in the backward pass, so that nobody keeps it."""
 
 from typing import Any
 
@@ -6,26 +6,41 @@ import keras
 from keras import ops
 
 
-def product(layer: Any, inputs: Any) -> Any:
-    """`inputs` times the layer's kernel, the kernel made anew in the backward pass instead of kept for it."""
+def product(layer: Any, inputs: Any, training: bool | None = None) -> Any:
+    """`inputs` times what `layer.kernel_after` gives, in the equation of a Dense or an EinsumDense.
+
+    In training each kernel waits for what it is multiplied with: the inputs, then the gradient that comes back. Without
+    that a graph is free to make all kernels of a model at its start, or to find the second one equal to the first and
+    keep it. Otherwise kernels wait for nothing, so that an export can fold them.
+    """
+    wait = inputs if training else None
     if isinstance(layer, keras.layers.EinsumDense):
         given, out = layer.equation.replace(" ", "").split("->")
         given, weights = given.split(",")
-        forward = lambda x: ops.einsum(layer.equation, x, layer.kernel)  # noqa: E731
-        backward = lambda y: ops.einsum(f"{out},{weights}->{given}", y, layer.kernel)  # noqa: E731
-        if set(given) - set(out) - set(weights):
-            return forward(inputs)  # an axis that is summed away alone: no such product leads back
+        if set(given) - set(out) - set(weights) - {"."}:  # an axis that is summed away alone: no product leads back
+            return ops.einsum(layer.equation, inputs, layer.kernel_after(wait))
+        forth, back = layer.equation, f"{out},{weights}->{given}"
     else:
-        forward = lambda x: ops.matmul(x, layer.kernel)  # noqa: E731
-        backward = lambda y: ops.matmul(y, ops.transpose(layer.kernel))  # noqa: E731
-    if keras.config.backend() == "jax":  # whose compiler would find the two kernels equal, and keep the first
-        return keras.remat(forward)(inputs)
+        forth, back = "...i,io->...o", "...o,io->...i"
 
-    @ops.custom_gradient
     def multiply(x: Any) -> Any:
         def gradient(*args: Any, upstream: Any = None) -> Any:
-            return backward(args[0] if upstream is None else upstream)
+            upstream = args[0] if upstream is None else upstream
+            return _product(back, upstream, layer.kernel_after(upstream))
 
-        return forward(x), gradient
+        return _product(forth, x, layer.kernel_after(wait)), gradient
 
-    return multiply(inputs)
+    return ops.custom_gradient(multiply)(inputs)
+
+
+def _product(equation: str, x: Any, kernel: Any) -> Any:
+    """An einsum; of a Dense the plain product, which is faster."""
+    if equation == "...i,io->...o":
+        return ops.matmul(x, kernel)
+    return ops.matmul(x, ops.transpose(kernel)) if equation == "...o,io->...i" else ops.einsum(equation, x, kernel)
+
+
+def after(codes: Any, tensor: Any) -> Any:
+    """`codes`, but not before `tensor` is there: nothing is read of it that could change them, unless it is infinite."""
+    nothing = ops.cast(ops.any(ops.isinf(tensor[..., 0])), codes.dtype)
+    return ops.bitwise_or(codes, nothing)

@@ -46,6 +46,7 @@ class Injection(keras.layers.Layer):
     - `call(x, training=None, **kwargs)`: `self.base(x, **kwargs)`, and what each adapter of `self.adapters.values()` adds
       times its `adapter.gate`, so that at the start and with every gate at 0 it is the base, to the bit;
     - `merge(adapter)`: folds one adapter into the base's weights; or `can_merge = False` and `merge_help`, what to do instead;
+    - `rate`: a learning rate of AdamW that suits the method;
     - `default_where`: what `where=None` means, a `where`; query and value unless it says otherwise.
 
     `path` is the ownership path of the base, of which the weights' paths are made.
@@ -53,8 +54,8 @@ class Injection(keras.layers.Layer):
 
     can_merge = True
     merge_help = ""
-    starts_as_base = True  # False where a new adapter changes the answers before it has learned; off, it never does
     identity = True  # whether a new adapter leaves the base's output as it is, to the bit
+    rate = 1e-3  # of AdamW, what `kt.tuning.tune` takes where none is given
     default_where: Any = None  # what `where=None` means; None is query and value, known by architecture
 
     def __init__(self, base: keras.layers.Layer, path: str) -> None:

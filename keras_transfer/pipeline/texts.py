@@ -73,7 +73,7 @@ def train(config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) ->
     from ..peft import inject
     from ..tuning import tune
 
-    chosen: dict[str, Any] = {"rank": config.rank, "alpha": 2.0 * config.rank} if config.method == "lora" else {}
+    chosen: dict[str, Any] = {"rank": config.rank, "alpha": 2.0 * config.rank} if config.method in ("lora", "dora") else {}
     model = inject(model, config.method, **chosen)
     return model, tune(model, data, **settings)
 

@@ -56,3 +56,12 @@ def settings_of(stages: Sequence[Stage], data: Any, settings: dict[str, Any]) ->
     if isinstance(settings.get("loss"), FocalCrossentropy):
         told["loss"] = repr(settings["loss"].get_config())
     return {"stages": [stage.describe() for stage in stages], "data": getattr(data, "fingerprint", None), **told}
+
+
+def refuse_injected(model: keras.Model) -> None:
+    """A `ValueError` for a model with adapters inside, whose base a strategy would freeze or let train as it likes."""
+    if getattr(model, "injections", None):
+        raise ValueError(
+            "A strategy chooses what trains, and would move the base of an injected model; train its adapters with "
+            f"kt.tuning.tune, or merge them first. Received: model {model.name!r} with adapters"
+        )

@@ -9,6 +9,7 @@ import keras
 from ..core.freezing import came_frozen
 from ..core.registry import register
 from ..core.selection import find
+from .checking import refuse_injected
 from .stage import Stage
 from .stages import fit_stages
 from .text import reads_text, text_recipe
@@ -128,6 +129,7 @@ def checked_rate(learning_rate: float | None) -> float:
 
 def check_pretrained(model: keras.Model) -> None:
     """A part that came frozen is worth keeping; where there is none, freezing it first would keep random weights."""
+    refuse_injected(model)
     if not came_frozen(model):
         raise ValueError(
             "Nothing in the model is frozen, as in a backbone without pretrained weights: use kt.tuning.full, or, where its "

@@ -7,6 +7,7 @@ import keras
 
 from ..core.freezing import came_frozen, freeze, unfreeze
 from ..core.registry import register
+from .checking import refuse_injected
 from .stage import AS_IT_IS, Rate, Stage
 from .stages import fit_stages
 from .text import reads_text, scratch_stage, text_stage
@@ -31,6 +32,7 @@ def feature_extraction(model: keras.Model, x: Any, y: Any = None, **settings: An
         model = kt.build_classifier("mobilenet_v2", len(data.class_names))
         kt.tuning.feature_extraction(model, data, epochs=10)
     """
+    refuse_injected(model)
     freeze(model)
     unfreeze(model, "head", batch_norm="train")
     return train(model, x, y, **{"learning_rate": HEAD_RATE, **_given(settings)})
@@ -48,6 +50,7 @@ def full(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.ca
     is pretrained), else 1e-3 (from scratch). A text model is trained as `kt.tuning.text_stage` says: AdamW, 2e-5 in the
     encoder and 50 times it in the head, 3 epochs with a warm-up; from scratch 5e-4 in 20 epochs.
     """
+    refuse_injected(model)
     scratch = not came_frozen(model)
     unfreeze(model)
     if reads_text(model):

@@ -15,7 +15,7 @@ from sst2 import data, tuned
 
 RATES = {
     "lora": (1e-4, 3e-4, 1e-3, 3e-3),
-    "bottleneck": (1e-4, 3e-4, 1e-3, 3e-3),
+    "pfeiffer": (1e-4, 3e-4, 1e-3, 3e-3),
     "prefix": (1e-3, 3e-3, 1e-2),
     "prompt": (1e-3, 3e-3, 1e-2),
     "ia3": (1e-3, 3e-3, 1e-2),

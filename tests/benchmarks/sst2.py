@@ -20,7 +20,7 @@ from harness import DATA, mean_spread, run_rows
 MINILM = DATA / "text_minilm"
 STRATEGIES = {"probe": "linear_probe", "last_layer": "partial", "full": "full", "frozen": "feature_extraction"}
 SETTINGS = {"lora": {"rank": 8, "alpha": 16}}
-METHODS = ("lora", "bottleneck", "nf4_lora", "prefix", "prompt")
+METHODS = ("lora", "pfeiffer", "nf4_lora", "prefix", "prompt")
 SEEDS = {"probe": 1, "nf4_lora": 1, "prefix": 1, "prompt": 1}  # by default three
 BATCH, LENGTH = 32, 48
 

@@ -81,7 +81,7 @@ def test_help_teaches(arguments, capsys):
             "leaves nothing to build on",
         ),
         (["predict", "none.tflite"], "Missing argument"),
-        (["predict", "none.tflite", "none.jpg"], "Received: 'none.jpg'"),
+        (["predict", "none.tflite", "none.jpg"], "Received: 'none.tflite'"),
         (["export", "run", "--precision", "int1"], "int1"),
     ],
 )

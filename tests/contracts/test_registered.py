@@ -16,7 +16,11 @@ PICTURES = np.random.default_rng(0).uniform(0, 255, (2, 12, 12, 3)).astype("floa
 
 
 # What cannot be made by its defaults alone.
-EXAMPLES = {"augmentation": {"layers": [keras.layers.RandomFlip(), keras.layers.GaussianNoise(0.5)]}}
+EXAMPLES = {
+    "augmentation": {"layers": [keras.layers.RandomFlip(), keras.layers.GaussianNoise(0.5)]},
+    "nf4_dense": {"units": 4},
+    "nf4_einsum_dense": {"equation": "bhwc,cd->bhwd", "output_shape": (12, 12, 4)},
+}
 
 
 def make(name):
@@ -80,7 +84,7 @@ def test_a_schedule_gives_a_rate_at_every_step_and_comes_back_from_its_config(na
     assert max(rates) > 0.9e-3
 
 
-@pytest.mark.parametrize("kind", ["layer", "strategy", "schedule", "optimizer", "model"])
+@pytest.mark.parametrize("kind", ["layer", "strategy", "schedule", "optimizer", "model", "injection"])
 def test_everything_registered_is_documented_and_named_like_its_kind(kind):
     import keras_transfer.fewshot
     import keras_transfer.tuning  # noqa: F401  registers the strategies

@@ -99,6 +99,15 @@ def test_one_picture_of_each_class_has_no_choice_and_a_constant_feature_no_weigh
     assert np.abs(found.kernel[3:]).max() == 0
 
 
+def test_a_feature_that_is_noise_beside_the_others_has_no_weight():
+    """Its kernel would be so large that a file of 16 bits cannot hold it (a dead feature of MiniLM has 2e-9)."""
+    x, y = clouds(3)
+    dead = 1e-9 * np.random.default_rng(0).normal(size=(len(x), 1))
+    found = probe(np.concatenate([x, dead], axis=1), y)
+    assert np.abs(found.kernel[-1]).max() == 0
+    np.testing.assert_allclose(found.kernel[:-1], probe(x, y).kernel, atol=1e-4)
+
+
 def test_units_of_the_features_do_not_matter():
     x, y = clouds(3)
     scales = np.array([1e-3, 1, 10, 7, 1e4, 3])

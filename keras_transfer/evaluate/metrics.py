@@ -25,7 +25,7 @@ class Report:
     """The answers of a model on labelled pictures, and every figure that follows from them.
 
     probabilities: (n, classes) float32; targets: (n,) int; class_names: one a class; names: one a picture (its path, or
-    its number); split: which pictures. Prints as a table, in Jupyter as HTML.
+    its number); split: which pictures; noun: what they are, pictures or texts. Prints as a table, in Jupyter as HTML.
     """
 
     probabilities: np.ndarray
@@ -33,6 +33,7 @@ class Report:
     class_names: tuple[str, ...]
     names: tuple[str, ...]
     split: str = "given"
+    noun: str = "pictures"
 
     @property
     def predicted(self) -> np.ndarray:
@@ -124,7 +125,7 @@ class Report:
 
     def _lines(self) -> list[str]:
         """The figures in words, a line for all and a line for two classes."""
-        counted = f"{len(self.targets)} {self.split} pictures"
+        counted = f"{len(self.targets)} {self.split} {self.noun}"
         figures = f"accuracy {self.accuracy:.4f}, macro F1 {self.macro_f1:.4f}"
         lines = [f"{figures}, expected calibration error {self.expected_calibration_error:.4f} on {counted}"]
         if self.two_classes:
@@ -153,7 +154,8 @@ def evaluate(model: "keras.Model | LiteRTModel", data: Any, *, class_names: Sequ
         from ..export.measure import measure
 
         answers, labels, paths, split = measure(model, data)
-        return report_from(answers, labels, model.labels if class_names is None else class_names, paths, split)
+        noun = "texts" if model.reads_texts else "pictures"
+        return report_from(answers, labels, model.labels if class_names is None else class_names, paths, split, noun)
     from ..core.texts import for_model
     from ..export.heldout import check_pictures, held_out
     from ..export.inference import inference_model, predict_batch
@@ -170,7 +172,8 @@ def evaluate(model: "keras.Model | LiteRTModel", data: Any, *, class_names: Sequ
     if not targets:
         raise ValueError(f"There must be at least one picture to measure on. Received: an empty {type(data).__name__}")
     names = class_names if class_names is not None else pictures.class_names
-    return report_from(np.concatenate(probabilities), np.concatenate(targets), names, pictures.names, pictures.split)
+    noun = "texts" if hasattr(pictures.samples, "texts") else "pictures"
+    return report_from(np.concatenate(probabilities), np.concatenate(targets), names, pictures.names, pictures.split, noun)
 
 
 def report_from(
@@ -179,6 +182,7 @@ def report_from(
     class_names: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     split: str = "given",
+    noun: str = "pictures",
 ) -> Report:
     """The report on answers that are at hand: probabilities (n, classes), targets (n,) or one-hot (n, classes).
 
@@ -201,7 +205,7 @@ def report_from(
     if not len(indices) == len(pictures) == count:
         counts = f"{count} probabilities, {len(indices)} targets, {len(pictures)} names"
         raise ValueError(f"There must be one target and one name a picture. Received: {counts}")
-    return Report(probabilities, indices, labels, pictures, split)
+    return Report(probabilities, indices, labels, pictures, split, noun)
 
 
 def class_indices(labels: Any, classes: int) -> np.ndarray:

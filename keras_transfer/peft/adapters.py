@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from ..core.freezing import apply_plan, freeze, unfreeze
+from ..core.optimizers import LayerwiseOptimizer
 from ..core.surgery import compile_arguments, forget_traces
 from .heads import BASE
 from .injected import Injected
@@ -147,6 +148,14 @@ def compile_anew(model: keras.Model, arguments: dict[str, Any] | None = None) ->
     """
     arguments = dict(arguments or compile_arguments(model))
     if isinstance(arguments["optimizer"], keras.optimizers.Optimizer):
-        arguments["optimizer"] = type(arguments["optimizer"]).from_config(arguments["optimizer"].get_config())
+        arguments["optimizer"] = _new(arguments["optimizer"])
     for one in (model.base, model) if isinstance(model, Injected) else (model,):
         keras.Model.compile(one, **arguments)
+
+
+def _new(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The same, for other weights. Rates by layer were resolved for those that were; what has them goes on with one rate."""
+    config = optimizer.get_config()
+    if isinstance(optimizer, LayerwiseOptimizer) and optimizer.table is not None:
+        return keras.optimizers.deserialize(config["inner"])
+    return type(optimizer).from_config(config)

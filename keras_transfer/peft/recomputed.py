@@ -13,12 +13,11 @@ def product(layer: Any, inputs: Any, training: bool | None = None) -> Any:
     that a graph is free to make all kernels of a model at its start, or to find the second one equal to the first and
     keep it. Otherwise kernels wait for nothing, so that an export can fold them.
     """
-    wait = inputs if training else None
     if isinstance(layer, keras.layers.EinsumDense):
         given, out = layer.equation.replace(" ", "").split("->")
         given, weights = given.split(",")
         if set(given) - set(out) - set(weights) - {"."}:  # an axis that is summed away alone: no product leads back
-            return ops.einsum(layer.equation, inputs, layer.kernel_after(wait))
+            return ops.einsum(layer.equation, inputs, layer.kernel_after(inputs if training else None))
         forth, back = layer.equation, f"{out},{weights}->{given}"
     else:
         forth, back = "...i,io->...o", "...o,io->...i"
@@ -28,7 +27,7 @@ def product(layer: Any, inputs: Any, training: bool | None = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             return _product(back, upstream, layer.kernel_after(upstream))
 
-        return _product(forth, x, layer.kernel_after(wait)), gradient
+        return _product(forth, x, layer.kernel_after(x if training else None)), gradient
 
     return ops.custom_gradient(multiply)(inputs)
 

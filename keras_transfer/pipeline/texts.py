@@ -90,7 +90,11 @@ def finish(config: RunConfig, model: Any, folder: Path) -> Any:
     from ..peft import merge, save_adapters
 
     save_adapters(model, folder / "adapter")
-    return merge(model) if all(one.can_merge for one in model.injections) else model
+    if not all(one.can_merge for one in model.injections):
+        return model
+    model = merge(model)
+    model.optimizer.build(model.trainable_variables)  # else the file lacks its state, and Keras warns on loading
+    return model
 
 
 def settings(config: RunConfig) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def write_run(
     write_json(folder / "history.json", history_of(history))
     write_config(folder / "config.yaml", config, resolved)
     final = inference_model(model)
-    reports = {name: _report(final, split, names, name) for name, split in data.splits.items() if name != "train"}
+    noun = f"{task_of(config).NOUN}s"
+    reports = {name: _report(final, split, names, name, noun) for name, split in data.splits.items() if name != "train"}
     held_out, held = data.held_out
     write_predictions(folder / "predictions.csv", reports[held_out])
     exporting = time.perf_counter()
@@ -112,10 +113,10 @@ def _last_epoch(history: keras.callbacks.History) -> dict[str, Any]:
     return {"epoch": history.epoch[-1] + 1, **{name: float(values[-1]) for name, values in curves.items()}}
 
 
-def _report(final: keras.Model, split: Any, names: list[str], name: str) -> Report:
+def _report(final: keras.Model, split: Any, names: list[str], name: str, noun: str) -> Report:
     parts = [np.arange(start, min(start + BATCH, len(split))) for start in range(0, len(split), BATCH)]
     probabilities = [predict_batch(final, split.gather(part)[0], BATCH) for part in parts]
-    return report_from(np.concatenate(probabilities), split.targets(), names, split.names, split=name)
+    return report_from(np.concatenate(probabilities), split.targets(), names, split.names, name, noun)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -104,6 +104,7 @@ def test_a_partly_trained_model_comes_back_with_its_optimizer_and_words(text_cla
     assert kt.evaluate(again, data).accuracy == kt.evaluate(model, data).accuracy
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_exactly(text_classifier, data, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -215,14 +216,14 @@ ON_JAX = """
 import numpy as np, keras, keras_hub
 from keras_transfer.backbones import build_text_classifier
 from keras_transfer.data import TextData
-from keras_transfer.tuning import linear_probe, partial
+from keras_transfer.tuning import fit_stages, linear_probe, text_stage
 words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "a", "b", "c"]
 backbone = keras_hub.models.BertBackbone(60, 2, 2, 16, 32, max_sequence_length=16)
 model = build_text_classifier(backbone, 2, vocabulary=words, max_length=8, pooling="mean")
 texts = [f"{a} {b} film {c}" for a in "abc" for b in ("good", "bad") for c in ("a b", "a b c a b c", "c")]
 data = TextData.from_arrays(texts, [int("good" in text) for text in texts], batch_size=4)
 history = linear_probe(model, data, verbose=0)
-history = partial(model, data, epochs=1, head_epochs=1, verbose=0)
+history = fit_stages(model, [text_stage(model, ["head", "top:1"], epochs=2)], data, verbose=0)
 assert np.isfinite(history.history["loss"]).all()
 """
 

@@ -1,0 +1,197 @@
+"""A table of texts goes all the way: fit, run folder, predict, evaluate, report, export; and a method's adapter beside it."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import yaml
+
+import keras_transfer as kt
+from keras_transfer.cli.app import run as command
+
+FILES = {
+    "model.keras", "freeze.json", "model_float32.tflite", "io.json", "labels.txt", "certificate.json", "metrics.json",
+    "predictions.csv", "history.json", "split.csv", "config.yaml", "report.html", "tokenizer.json", "vocabulary.txt",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def preset(tmp_path_factory, text_classifier):
+    """A tiny BERT and its tokenizer as a local preset folder of keras-hub."""
+    folder = tmp_path_factory.mktemp("preset")
+    model = text_classifier()
+    model.get_layer("backbone").save_to_preset(str(folder))
+    model.get_layer("preprocessing").tokenizer.save_to_preset(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory, reviews):
+    """The reviews as a .tsv with a head line."""
+    texts, labels = reviews
+    path = tmp_path_factory.mktemp("table") / "reviews.tsv"
+    lines = [f"{text}\t{('bad', 'good')[label]}" for text, label in zip(texts, labels, strict=True)]
+    path.write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    return path
+
+
+def fitted(tmp_path_factory, table, preset, name, *options):
+    root = tmp_path_factory.mktemp(name)
+    before = os.getcwd()
+    os.chdir(root)
+    try:
+        asked = ["--backbone", str(preset), "--max-length", "16", "--epochs", "2", "--quiet", "--output", "run"]
+        assert command(["fit", str(table), *asked, *options]) == 0
+    finally:
+        os.chdir(before)
+    return root / "run"
+
+
+@pytest.fixture(scope="session")
+def text_run(tmp_path_factory, table, preset):
+    """A finished run with the strategy `full`; tests must not change it."""
+    return fitted(tmp_path_factory, table, preset, "text")
+
+
+def test_every_file_is_there_and_the_figures_agree(text_run):
+    assert {path.name for path in text_run.iterdir()} == FILES
+    config = yaml.safe_load((text_run / "config.yaml").read_text())
+    assert (config["task"], config["weights"], config["strategy"], config["epochs"]) == (
+        "text",
+        "pretrained",
+        "full",
+        2,
+    )
+    assert (text_run / "labels.txt").read_text().split() == ["bad", "good"]
+    certificate = json.loads((text_run / "certificate.json").read_text())["float32"]
+    assert certificate["passed"]
+    assert certificate["length"] == 16
+    metrics = json.loads((text_run / "metrics.json").read_text())
+    assert certificate["accuracy_after"] == pytest.approx(metrics["validation"]["accuracy"])
+
+
+def test_predict_takes_texts_and_files_of_them(text_run, capsys, tmp_path):
+    (tmp_path / "more.txt").write_text("the film was bad .\n\na fine film !\n")
+    texts = ["the film was good .", "the film was bad .", "a fine film !"]
+    assert command(["predict", str(text_run), texts[0], "more.txt", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["path"] for one in found] == texts
+    served = kt.export.serving_model(kt.load(text_run)).predict(texts)
+    for one, row in zip(found, served, strict=True):
+        best = one["predictions"][0]
+        assert best["probability"] == pytest.approx(row.max(), abs=1e-4)
+        assert best["label"] == ("bad", "good")[row.argmax()]
+    os.rename(text_run / "model_float32.tflite", tmp_path / "away.tflite")
+    try:
+        assert command(["predict", str(text_run), *texts, "--json"]) == 0
+    finally:
+        os.rename(tmp_path / "away.tflite", text_run / "model_float32.tflite")
+    for one, again in zip(found, json.loads(capsys.readouterr().out), strict=True):
+        assert again["predictions"][0]["probability"] == pytest.approx(one["predictions"][0]["probability"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([" "], "A text must not be empty. Received: ' '"),
+        (["nowhere.txt"], "The file of texts must exist. Received: 'nowhere.txt'"),
+    ],
+)
+def test_bad_texts_are_2_and_a_sentence(text_run, capsys, arguments, told):
+    assert command(["predict", str(text_run), *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_evaluate_counts_texts_and_names_unknown_labels(text_run, table, capsys, tmp_path):
+    assert command(["evaluate", str(text_run), str(table)]) == 0
+    captured = capsys.readouterr()
+    assert "on 48 given texts" in captured.out
+    (tmp_path / "other.tsv").write_text("text\tlabel\nthe film was good\tgod\na bad film\tbad\n")
+    assert command(["evaluate", str(text_run), "other.tsv"]) == 2
+    assert "Did you mean 'good'" in capsys.readouterr().err
+
+
+def test_the_report_shows_the_texts_that_were_mistaken(text_run, table):
+    page = kt.pipeline.report_run(text_run).read_text("utf-8")
+    wrong = [
+        line.split(",")[0] for line in (text_run / "predictions.csv").read_text().splitlines()[1:]
+        if line.split(",")[1] != line.split(",")[2]
+    ]  # fmt: skip
+    assert page.count("<blockquote>") == min(len(wrong), 12)
+    assert "pictures" not in page
+    lines = table.read_text().splitlines()
+    for name in wrong[:1]:
+        assert lines[int(name.rpartition(":")[2]) - 1].split("\t")[0] in page
+
+
+def test_another_precision_and_data_that_have_moved(text_run, capsys):
+    assert command(["export", str(text_run), "--precision", "dynamic"]) == 0
+    assert "texts of 16 tokens" in capsys.readouterr().out
+    (text_run / "model_dynamic.tflite").unlink()
+    assert command(["export", str(text_run), "--data", "nowhere.tsv"]) == 2
+    assert "The texts of the run have moved" in capsys.readouterr().err
+
+
+def test_a_method_leaves_its_adapter_and_a_plain_model(tmp_path_factory, table, preset):
+    run = fitted(tmp_path_factory, table, preset, "lora", "--method", "lora", "--rank", "2")
+    assert {path.name for path in run.iterdir()} == {*FILES, "adapter"}
+    assert json.loads((run / "adapter" / "adapter_config.json").read_text())["r"] == 2
+    assert not isinstance(kt.load(run), kt.peft.Injected)
+    base = kt.build_text_classifier(str(preset), 2, max_length=16)
+    tuned = kt.peft.load_adapters(base, run / "adapter")
+    ids = np.random.default_rng(0).integers(5, 21, (3, 16)).astype("int32")
+    np.testing.assert_allclose(tuned.predict(ids, verbose=0), kt.load(run).predict(ids, verbose=0), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["houlsby", "prefix", "prompt", "ia3", "bitfit"])
+def test_every_method_goes_all_the_way(tmp_path_factory, table, preset, method):
+    run = fitted(tmp_path_factory, table, preset, method, "--method", method)
+    assert json.loads((run / "certificate.json").read_text())["float32"]["passed"]
+    assert kt.load(run).predict(np.ones((1, 16), "int32"), verbose=0).shape == (1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "strategy", ["feature_extraction", "linear_probe", "nearest_mean", "partial", "layerwise", "progressive"]
+)
+def test_every_strategy_goes_all_the_way(tmp_path_factory, table, preset, strategy):
+    run = fitted(tmp_path_factory, table, preset, strategy, "--strategy", strategy)
+    assert json.loads((run / "certificate.json").read_text())["float32"]["passed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--method", "lora", "--strategy", "partial"], "freezes the encoder itself; leave `strategy` out"),
+        (["--vocabulary", "nowhere.txt"], "`vocabulary` must be a file of tokens"),
+        (["--weights", "nowhere.h5"], "`weights` must be 'pretrained', 'none' or an .h5 file that exists"),
+        (["--text-columns", "sentence"], "sentence"),
+        (["--label-column", "stars"], "stars"),
+        (["--image-size", "64"], "`image_size` is for pictures"),
+        (["--backbone", "bert_bas_en_uncased"], "Did you mean"),
+        (["--max-length", "64"], "`max_length` must be at most 32"),
+    ],
+)
+def test_bad_settings_are_2_and_a_sentence(table, preset, capsys, options, told):
+    asked = ["--backbone", str(preset)] if "--backbone" not in options else []
+    assert command(["fit", str(table), *asked, *options]) == 2
+    assert told in capsys.readouterr().err
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("text\tlabel\na film\tgood\nanother\tgood\n", "two"),
+        ("text\tlabel\na film\tgood\n\tbad\nbad film\tbad\n", "reviews.tsv:3"),
+        ("text\tlabel\na film\tgood\nno label\nbad film\tbad\n", "reviews.tsv:3"),
+        ("", "reviews.tsv"),
+    ],
+)
+def test_bad_tables_are_2_and_a_sentence(preset, capsys, tmp_path, content, told):
+    (tmp_path / "reviews.tsv").write_text(content)
+    assert command(["fit", "reviews.tsv", "--backbone", str(preset)]) == 2
+    assert told in capsys.readouterr().err
+    assert os.listdir() == ["reviews.tsv"]

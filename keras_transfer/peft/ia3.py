@@ -30,6 +30,8 @@ class IA3(Injection):
     Example: `model = kt.peft.inject(model, "ia3")`
     """
 
+    rate = 3e-3
+
     def __init__(self, base: keras.layers.Layer, path: str) -> None:
         super().__init__(base, path)
         self.form = Linear(base)

@@ -34,6 +34,7 @@ class PrefixTuning(Injection):
     Example: `model = kt.peft.inject(model, "prefix", length=20)`
     """
 
+    rate = 1e-2
     identity = False
     can_merge = False
     merge_help = (

@@ -53,12 +53,19 @@ def _read(model: Any, holder: Injection, name: str, ids: np.ndarray) -> Any:
     graph, step = next(
         (graph, step) for graph in graphs(model) for step in steps(graph) if _holds(step.operation, holder)
     )
-    given = {}
-    for tensor in graph.inputs:
-        fill = ids if "token" in tensor.name else np.ones_like(ids) if "mask" in tensor.name else np.zeros_like(ids)
-        given[tensor.name] = ops.convert_to_tensor(fill[None], dtype=tensor.dtype)
     before = keras.Model({tensor.name: tensor for tensor in graph.inputs}, step.inputs[0])
-    return before(given, training=False)[0]
+    places = [_base(one) for _, one in named_layers(model) if _base(one).name == "position_embedding"]
+    most = min([getattr(one, "sequence_length", len(ids)) for one in places] + [len(ids)])
+    read = []
+    for start in range(0, len(ids), most):  # as many at once as the model has positions
+        some, given = ids[start : start + most], {}
+        for tensor in graph.inputs:
+            fill = (
+                some if "token" in tensor.name else np.ones_like(some) if "mask" in tensor.name else np.zeros_like(some)
+            )
+            given[tensor.name] = ops.convert_to_tensor(fill[None], dtype=tensor.dtype)
+        read.append(before(given, training=False)[0])
+    return ops.concatenate(read)
 
 
 def _holds(operation: Any, holder: Injection) -> bool:

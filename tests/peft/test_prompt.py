@@ -110,6 +110,13 @@ def test_a_prompt_of_words_is_what_the_model_would_read(tiny):
     np.testing.assert_allclose(prompt_of(peft.inject(base, "prompt", length=3, seed=4)).prompt, right[0], atol=1e-6)
 
 
+def test_a_prompt_may_be_longer_than_the_positions(tiny):
+    model = peft.inject(lively(tiny.bert()), "prompt", length=20)
+    first = np.asarray(prompt_of(model).prompt)
+    assert first.shape == (20, 16)
+    assert np.isfinite(tiny.answer(model, tiny.BERT_INPUT)).all()
+
+
 def test_a_prompt_of_a_text(tiny):
     keras_hub = pytest.importorskip("keras_hub")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", *[f"w{n}" for n in range(53)]]

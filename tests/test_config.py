@@ -79,6 +79,18 @@ def test_a_setting_of_another_task_is_refused(values, told):
         make_config(values)
 
 
+def test_columns_may_be_numbers_as_yaml_has_them():
+    found = make_config({"data": "reviews.ndjson", "text_columns": [0, "b"], "label_column": 2})
+    assert (found.task, found.text_columns, found.label_column) == ("text", ("0", "b"), "2")
+    with pytest.raises(ValueError, match="`label_column` must be a text"):
+        make_config({"data": "reviews.tsv", "label_column": True})
+
+
+def test_a_method_needs_weights():
+    with pytest.raises(ValueError, match="nothing for a method to build on"):
+        make_config({"data": "reviews.tsv", "weights": "none", "method": "lora"})
+
+
 def test_without_weights_everything_trains():
     assert make_config({"data": "photos", "weights": "none"}).strategy == "full"
     assert make_config({"data": "photos", "weights": None}).weights == "none"

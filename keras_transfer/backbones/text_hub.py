@@ -121,7 +121,7 @@ def _words(vocabulary: str | Path | Sequence[str]) -> list[str]:
     if not path.is_file():
         raise ValueError(f"`vocabulary` must be a file with a word a line, or a list. Received: {str(vocabulary)!r}")
     try:
-        return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        return path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"The vocabulary must be UTF-8. Received: {str(path)!r}: {error}") from None
 

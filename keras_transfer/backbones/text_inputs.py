@@ -82,6 +82,7 @@ class TextInputs(keras.layers.Layer):
     def encode(self, texts: Sequence[Any]) -> tuple[list[np.ndarray], np.ndarray]:
         """The token ids of texts, or of pairs of texts, int32 (length,) each, and how long each was before it was cut."""
         packer, ids, lengths = self.packer(), [], []
+        _check_texts(texts)
         for start in range(0, len(texts), BATCH):
             some = texts[start : start + BATCH]
             columns = list(zip(*some, strict=True)) if not isinstance(some[0], str) else [some]
@@ -124,6 +125,18 @@ class TextInputs(keras.layers.Layer):
 def text_inputs(model: keras.Model) -> TextInputs | None:
     """The layer that takes the token ids of a text model; None for a model of something else."""
     return next((layer for layer in walk(model) if isinstance(layer, TextInputs)), None)
+
+
+def _check_texts(texts: Sequence[Any]) -> None:
+    """Strings, or pairs of strings; the tokenizer would name neither the text nor what is wrong with it."""
+    pairs = bool(len(texts)) and not isinstance(texts[0], str)
+    for text in texts:
+        parts = text if pairs and isinstance(text, (tuple, list)) and len(text) == 2 else [None] if pairs else [text]
+        if not all(isinstance(part, str) for part in parts):
+            kind = "a pair of strings" if pairs else "a string"
+            raise ValueError(
+                f"Texts must be strings or pairs of strings, all like the first, {kind}. Received: {text!r:.200}"
+            )
 
 
 def _as_lists(pieces: Any) -> list[list[int]]:

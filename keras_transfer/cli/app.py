@@ -26,11 +26,12 @@ DEBUG = "KERAS_TRANSFER_DEBUG"
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # thirty options are easier to read as lines than in a table of 80 columns
-    help="Transfer learning with Keras: a folder of photos in, a certified .tflite out.",
+    help="Transfer learning with Keras: a folder of photos or a table of texts in, a certified .tflite out.",
     epilog="\b\nStart with:\n"
     "  keras-transfer demo           two minutes, nothing to download\n"
     "  keras-transfer scan photos/   what is in a folder, and what is wrong with it\n"
-    "  keras-transfer fit photos/    photos/ holds a sub-folder of pictures for each class",
+    "  keras-transfer fit photos/    photos/ holds a sub-folder of pictures for each class\n"
+    "  keras-transfer fit texts.tsv  a text and a label a line",
 )
 for name, command in (
     ("demo", demo),

@@ -71,14 +71,21 @@ def find_pictures(images: Sequence[Path]) -> list[Path]:
 
 def find_texts(samples: Sequence[str]) -> list[str]:
     """The texts among `samples`, and the lines of its .txt files."""
+    from ..data.text_files import decoded
+
     found: list[str] = []
     for one in samples:
         if one.lower().endswith(".txt"):
             if not Path(one).is_file():
                 raise FileNotFoundError(f"The file of texts must exist. Received: {one!r}")
-            found += [line for line in Path(one).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            found += [line.removesuffix("\r") for line in decoded(Path(one)).split("\n") if line.strip()]
         elif not one.strip():
             raise ValueError(f"A text must not be empty. Received: {one!r}")
+        elif os.path.exists(one):  # pathlib takes no text of thousands of letters for a name
+            raise ValueError(
+                f"A file of texts for predict is a .txt with a text a line; tables and folders are for evaluate. "
+                f"Received: {one!r}"
+            )
         else:
             found.append(one)
     if not found:
@@ -102,7 +109,7 @@ def answers(model: Path, samples: Sequence[str]) -> tuple[Sequence[str], list[st
         if exported.reads_texts:
             texts = find_texts(samples)
             load("backbones.text_inputs")  # the tokenizer is keras-hub's
-            return exported.labels, texts, exported.predict([pair(text) for text in texts])
+            return exported.labels, texts, exported.predict(as_given(texts, file.parent))
         pictures = find_pictures([Path(one) for one in samples])
         return exported.labels, [str(one) for one in pictures], exported.predict(pictures)
     if not (model / "model.keras").is_file():
@@ -110,10 +117,32 @@ def answers(model: Path, samples: Sequence[str]) -> tuple[Sequence[str], list[st
     return _with_keras(model, samples)
 
 
-def pair(text: str) -> str | tuple[str, str]:
-    """A text, or two that a tab separates."""
-    first, tab, second = text.partition("\t")
-    return (first, second) if tab else text
+def as_given(texts: Sequence[str], folder: Path) -> list[str | tuple[str, str]]:
+    """Texts, or pairs that a tab separates, as the run in `folder` was trained; without a run a tab tells."""
+    pairs = _pairs(folder)
+    if pairs is None:
+        pairs = any("\t" in text for text in texts)
+    if not pairs:
+        return list(texts)
+    found = [tuple(text.split("\t")) for text in texts]
+    for text, parts in zip(texts, found, strict=True):
+        if len(parts) != 2 or not all(part.strip() for part in parts):
+            raise ValueError(f"A pair is two texts with one tab between them. Received: {text!r:.200}")
+    return found  # type: ignore[return-value]
+
+
+def _pairs(folder: Path) -> bool | None:
+    """Whether a run was trained on pairs; None where that is not known."""
+    if not (folder / "config.yaml").is_file():
+        return None
+    import yaml
+
+    from ..config.files import RESOLVED_BY
+
+    try:
+        return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))[RESOLVED_BY].get("pairs")
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return None  # the exported file needs no config
 
 
 def _with_keras(run: Path, samples: Sequence[str]) -> tuple[Sequence[str], list[str], "np.ndarray"]:
@@ -130,7 +159,7 @@ def _with_keras(run: Path, samples: Sequence[str]) -> tuple[Sequence[str], list[
         from ..export import serving_model
 
         texts = find_texts(samples)
-        return labels, texts, serving_model(load_model(folder)).predict([pair(text) for text in texts])
+        return labels, texts, serving_model(load_model(folder)).predict(as_given(texts, folder))
     pictures = find_pictures([Path(one) for one in samples])
     final = inference_model(load_model(folder))
     _, height, width, channels = final.input_shape

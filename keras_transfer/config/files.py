@@ -10,7 +10,7 @@ from .checking import make_config
 from .run_config import RunConfig
 
 RESOLVED_BY = "resolved_by"  # the key under which a written file says what made it; passed over on reading
-PACKAGES = ("keras-transfer", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
+PACKAGES = ("keras-transfer", "tensorflow", "keras", "keras-hub", "ai-edge-litert", "numpy", "pillow")
 
 
 def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:

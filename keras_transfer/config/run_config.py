@@ -130,6 +130,14 @@ class RunConfig(BaseModel):
         """One of them, or a list as YAML has it."""
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
+    @field_validator("text_columns", "label_column", mode="before")
+    @classmethod
+    def _columns(cls, value: Any) -> Any:
+        """YAML reads the number of a column as one; here it stands as the text that the command line gives."""
+        if isinstance(value, (list, tuple)):
+            return tuple(map(cls._columns, value))
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
     @field_validator("channels")
     @classmethod
     def _grey_colour_or_four(cls, value: int) -> int:

@@ -10,7 +10,7 @@ STAGES = {"progressive": 3, "partial": 2, "layerwise": 2, "feature_extraction": 
 STAGES |= {"linear_probe": 0, "nearest_mean": 0}
 EPOCHS, STAGE_EPOCHS = 20, 10  # by default, where there is one stage, and in each of several
 TEXT_EPOCHS = 3  # in each stage that fine-tunes an encoder of texts
-TEXT_FILES = (".tsv", ".csv", ".jsonl", ".tsv.gz", ".csv.gz", ".jsonl.gz")
+TEXT_FILES = tuple(ending + packed for packed in ("", ".gz") for ending in (".tsv", ".csv", ".jsonl", ".ndjson"))
 
 
 class Task(NamedTuple):
@@ -74,6 +74,11 @@ def resolve(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
         raise ValueError(
             "`weights: none` leaves nothing to build on; give weights, or take `strategy: full`. "
             f"Received: strategy={strategy!r}"
+        )
+    if scratch and name == "text" and values.get("method") not in (None, "none"):
+        raise ValueError(
+            "`weights: none` leaves nothing for a method to build on; give weights, or leave `method` out. "
+            f"Received: method={values['method']!r}"
         )
     strategy = strategy or ("full" if scratch else task.strategy)
     chosen = {"task": name, "backbone": task.backbone, "strategy": strategy, **_epochs(name, strategy, scratch)}

@@ -37,6 +37,11 @@ def coerce(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         raise TypeError(f"A folder is read by `kt.load_images(folder)`; pass what it gives. Received: {str(x)!r}")
     if sample_weight is not None and y is None:
         raise ValueError("`sample_weight` goes with arrays; a data set gives (x, y, sample_weight). Received: no y")
+    if isinstance(x, (tuple, list)) and x and isinstance(x[0], str):
+        raise TypeError(
+            "Texts with labels come as `kt.TextData.from_arrays(texts, labels)`, or from a file by `kt.load_texts`. "
+            f"Received: a {type(x).__name__} of strings"
+        )
     if isinstance(x, (dict, tuple, list)) and y is not None:
         raise TypeError(
             "Pictures must be one array; for several inputs pass a tf.data.Dataset and a model's own fit. "

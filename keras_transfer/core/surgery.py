@@ -82,6 +82,10 @@ def describe(layer: Any) -> Any:
     graph = functional(layer) if isinstance(layer, keras.Model) else None
     if graph is None:
         config = layer.get_config() if hasattr(layer, "get_config") else {}
+        # What layers below keep beside their configuration, as adapters do: a scale is no weight.
+        below = walk(layer) if isinstance(layer, keras.layers.Layer) else ()
+        kept = [one.settings for one in below if isinstance(getattr(one, "settings", None), dict)]
+        config = {**config, "settings": kept} if kept else config
         return type(layer).__name__, {key: value for key, value in config.items() if key != "name"}
     number = {id(tensor): index for index, tensor in enumerate(graph.inputs)}
     way = []

@@ -1,5 +1,6 @@
 """Texts with known classes, to judge a finished model on: no splitting, no rules about training."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def load_labelled_texts(
     """Read the texts that `path` names with the labels of a model: the split's name, the texts, and what was skipped.
 
     Where the splits are given the test split is read, else validation; without splits everything ("all"). Labels are the
-    names of `class_names`, or numbers from 0 in their order. One that is neither is a `ValueError` with the nearest;
-    classes may be missing. The other arguments are those of `load_texts`.
+    names of `class_names`, or numbers from 0 in their order where no name is itself a number. One that is neither is a
+    `ValueError` with the nearest; classes may be missing. The other arguments are those of `load_texts`.
 
     Example: `split, texts, skipped = load_labelled_texts("new_reviews.tsv", ["negative", "positive"])`
     """
@@ -31,7 +32,9 @@ def load_labelled_texts(
     here = [row for row, split in enumerate(rows.splits) if split == wanted]
     if not here:
         raise ValueError(f"No text is left to judge the model on. Received: {rows.source}")
-    numbers = {str(at): at for at in range(len(class_names))}
+    # "0" is no place among classes that are called "1" to "5"
+    numbered = any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in class_names)
+    numbers = {} if numbered else {str(at): at for at in range(len(class_names))}
     known = {name: at for at, name in enumerate(class_names)}
     for label in dict.fromkeys(rows.labels[row] for row in here):
         if label not in known and label not in numbers:

@@ -1,5 +1,7 @@
 """Which column of a table holds the texts, and which the labels: as told, else by their names, else by what is in them."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -60,6 +62,9 @@ def find_columns(
         label = _label(names, [row for row in good[header:] if len(row) == count], texts, count, table.name, source)
     if not texts:
         texts = _texts(names, label, count, table.name, source)
+    taken = [names[at] for at in (*texts, label)] if names is not None else []
+    if twice := next((name for name in taken if names is not None and names.count(name) > 1), None):
+        raise ValueError(f"{table.name} has several columns {twice!r}; rename all but one. Received: columns {names}")
     if label in texts or len(set(texts)) < len(texts):
         raise ValueError(f"Text and label must be different columns. Received: columns {texts} and {label} of {source}")
     return Columns(tuple(texts), label, count, header)
@@ -88,10 +93,39 @@ def broken(line: Line, columns: Columns) -> str | None:
             return "it has no text" if cell is None else f"its text is {type(cell).__name__}, not text"
         if not cell.strip():
             return "its text is empty"
+        if not is_text(cell):
+            return "its text holds half a character (a lone surrogate)"
     label = line.cells[columns.label]
+    if isinstance(label, float) and not math.isfinite(label):
+        return f"its label is no number ({label})"
     if not isinstance(label, (str, int, float)) or not str(label).strip():
         return "it has no label"
-    return "its label is not on one line" if not str(label).strip().isprintable() else None
+    return None if str(label).strip().isprintable() else "its label holds a character that cannot be printed"
+
+
+def check_no_header(table: Lines, columns: Columns) -> None:
+    """Refuse a first line that is read as an example and names the columns: its label stands nowhere else, others do."""
+    cells = [line.cells for line in table.lines if line.cells is not None and len(line.cells) == columns.width]
+    if table.columns is not None or columns.header or not cells:
+        return
+    first, *others = (str(row[columns.label]).strip() for row in cells)
+    counts = Counter(others)
+    if first not in counts and counts and min(counts.values()) > 1:
+        raise ValueError(
+            f"The first line of {table.name} seems to name the columns, for no other has the label {first!r}; say so with "
+            f"`text_columns` and `label_column`, or move it down if it is an example. Received: {cells[0]}"
+        )
+
+
+def is_text(cell: Any) -> bool:
+    """Whether it is a text that is not empty, and can be written as UTF-8."""
+    if not isinstance(cell, str) or not cell.strip():
+        return False
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_header(first: list[str], asked: Sequence[Column]) -> bool:
@@ -123,7 +157,8 @@ def _place(column: Column, place: dict[str, int], count: int, name: str, source:
 def _label(names: list[str] | None, rows: list[list[Any]], texts: list[int], count: int, name: str, source: str) -> int:
     if count < 2:
         raise ValueError(
-            f"A table of texts has a text and a label in each line, {name} has one column; name its `delimiter`. "
+            f"A table of texts has a text and a label in each line, {name} has one column; name its `delimiter` (of kt.load_texts), "
+            f"or save it as its ending says. "
             f"Received: {source}"
         )
     if names is not None:

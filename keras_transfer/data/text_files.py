@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .resize import is_picture
+
 ENDINGS = {".tsv": "\t", ".csv": ",", ".jsonl": None, ".ndjson": None}
 Cells = dict[str, Any]  # the name of a column, or its number from 0 where there is no header, to what stands there
 
@@ -39,7 +41,13 @@ def is_table(path: Path) -> bool:
 
 def stem(path: Path) -> str:
     """The name without its endings: `train` of `train.tsv.gz`."""
-    return path.name.removesuffix(".gz").rpartition(".")[0]
+    return _unpacked(path).rpartition(".")[0]
+
+
+def holds_texts(folder: Path) -> bool:
+    """Whether a folder holds tables or .txt files, and no picture."""
+    files = [file for file in folder.rglob("*") if not file.name.startswith(".")] if folder.is_dir() else []
+    return any(is_table(file) or file.suffix.lower() == ".txt" for file in files) and not any(map(is_picture, files))
 
 
 def read_lines(path: Path, delimiter: str | None = None) -> Lines:
@@ -62,7 +70,7 @@ def read_lines(path: Path, delimiter: str | None = None) -> Lines:
 def decoded(path: Path) -> str:
     """The text of a file, unpacked where it is; what is not UTF-8 is a `ValueError` with the line."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"The file must be a whole .gz; fetch it again ({error}). Received: {str(path)!r}") from None
     except OSError as error:
@@ -101,16 +109,19 @@ def _rows(text: str, delimiter: str) -> Iterator[Line]:
 
 def _json_lines(name: str, text: str) -> Lines:
     columns: dict[str, None] = {}
-    objects: list[tuple[int, Any]] = []
+    objects: list[tuple[int, dict[str, Any] | str]] = []  # or why it is none
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 found = json.loads(line)
             except json.JSONDecodeError as error:
-                found = f"it is no JSON ({error.msg} at character {error.pos + 1})"
+                objects.append((number, f"it is no JSON ({error.msg} at character {error.pos + 1})"))
             except RecursionError:
-                found = "it is nested too deeply"
-            objects.append((number, found if isinstance(found, (dict, str)) else "it is no JSON object"))
+                objects.append((number, "it is nested too deeply"))
+            except ValueError:  # Python reads no more digits
+                objects.append((number, "it holds a number of thousands of digits"))
+            else:
+                objects.append((number, found if isinstance(found, dict) else "it is no JSON object"))
     for _, found in objects:
         if isinstance(found, dict):
             columns.update(dict.fromkeys(found))
@@ -122,4 +133,9 @@ def _json_lines(name: str, text: str) -> Lines:
 
 
 def _ending(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    return Path(_unpacked(path).lower()).suffix
+
+
+def _unpacked(path: Path) -> str:
+    """The name without its .gz."""
+    return path.name[:-3] if path.name.lower().endswith(".gz") else path.name

@@ -10,7 +10,7 @@ import numpy as np
 from .assemble import check_class_names
 from .folders import SPLIT_FOLDERS, SPLITS, read_folder
 from .reading import bulleted
-from .text_columns import Column, Columns, broken, find_columns, named_columns
+from .text_columns import Column, Columns, broken, check_no_header, find_columns, is_text, named_columns
 from .text_files import Lines, decoded, is_table, read_lines, stem
 from .texts import Text
 
@@ -53,6 +53,8 @@ def read_texts(
             table = read_lines(file, delimiter)
             # What was found in the first table holds for all: a small one could be understood otherwise.
             columns = find_columns(table, text_columns, label_column, rows.source)
+            if least_classes > 1:
+                check_no_header(table, columns)
             text_columns, label_column = named_columns(table, columns)
             _read_table(table, rows, split if len(files) > 1 else None, columns)
     if rows.bad and not skip:
@@ -65,11 +67,12 @@ def read_texts(
 
 def from_lists(parts: dict[str, Any], class_names: Sequence[str] | None) -> Rows:
     """The rows of texts and labels that are there as lists or arrays."""
-    rows = Rows(f"lists of {sum(len(pair[0]) for pair in parts.values())} texts")
-    rows.class_names = None if class_names is None else check_class_names(class_names)
     for split, pair in parts.items():
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise ValueError(f"`{split}` must be a pair (texts, labels). Received: {type(pair).__name__}")
+    rows = Rows(f"lists of {sum(len(_plain(texts)) for texts, _ in parts.values())} texts")
+    rows.class_names = None if class_names is None else check_class_names(class_names)
+    for split, pair in parts.items():
         texts, labels = _plain(pair[0]), np.asarray(pair[1])
         if labels.ndim == 2 and labels.shape[1] > 1:
             labels = labels.argmax(axis=1)
@@ -82,7 +85,7 @@ def from_lists(parts: dict[str, Any], class_names: Sequence[str] | None) -> Rows
         for at, (text, label) in enumerate(zip(texts, labels.tolist(), strict=True)):
             several = isinstance(text, (tuple, list))
             words = [text] if not several else list(text)
-            if len(words) not in (1, 2) or not all(isinstance(word, str) and word.strip() for word in words):
+            if len(words) not in (1, 2) or not all(is_text(word) for word in words):
                 raise ValueError(
                     f"x of {split} must hold texts, or pairs of them, that are not empty. Received: {text!r} at {at}"[
                         :300

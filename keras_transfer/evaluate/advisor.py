@@ -58,7 +58,7 @@ def advise(
 
     Example: `print(kt.advise(kt.load_images("photos/"), weights="mobilenet_v2.weights.h5"))`
     """
-    if not hasattr(data, "held_out"):
+    if not hasattr(data, "image_size"):  # texts have none
         raise TypeError(
             f"`data` must be an ImageData; read a folder with kt.load_images. Received: {type(data).__name__}"
         )

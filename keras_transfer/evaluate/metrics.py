@@ -173,7 +173,9 @@ def evaluate(model: "keras.Model | LiteRTModel", data: Any, *, class_names: Sequ
         raise ValueError(f"There must be at least one picture to measure on. Received: an empty {type(data).__name__}")
     names = class_names if class_names is not None else pictures.class_names
     noun = "texts" if hasattr(pictures.samples, "texts") else "pictures"
-    return report_from(np.concatenate(probabilities), np.concatenate(targets), names, pictures.names, pictures.split, noun)
+    return report_from(
+        np.concatenate(probabilities), np.concatenate(targets), names, pictures.names, pictures.split, noun
+    )
 
 
 def report_from(

@@ -63,7 +63,7 @@ def compare(
 
     Example: `print(kt.compare(data, weights="mobilenet_v2.weights.h5", strategies=["linear_probe", "progressive"]))`
     """
-    if not hasattr(data, "held_out"):
+    if not hasattr(data, "image_size"):  # texts have none
         raise TypeError(
             f"`data` must be an ImageData; read a folder with kt.load_images. Received: {type(data).__name__}"
         )

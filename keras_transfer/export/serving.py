@@ -63,8 +63,10 @@ def export_saved_model(model: keras.Model, folder: str | Path, data: Any = None)
     Example: `kt.export.export_saved_model(model, "reviews_serving", data)`
     """
     folder = Path(folder)
-    if folder.exists():
-        raise ValueError(f"The folder to export to must not exist yet. Received: {str(folder)!r}")
+    if folder.exists() or not folder.parent.is_dir():
+        raise ValueError(
+            f"The folder to export to must not exist yet, and lie in one that does. Received: {str(folder)!r}"
+        )
     import tensorflow as tf
 
     served = ServingModel(model)

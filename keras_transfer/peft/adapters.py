@@ -45,7 +45,7 @@ def activate(model: Injected, name: str | Sequence[str], *, head: str | None = N
     Example: `kt.peft.activate(model, "german").predict(texts)`
     """
     check_injected(model)
-    names = [name] if isinstance(name, str) else list(name)
+    names = [name] if isinstance(name, str) else list(dict.fromkeys(name))
     if not names:
         raise ValueError(f"Name at least one adapter, or use `disabled(model)`. Received: name={name!r}")
     chosen = {id(one) for each in names for one in adapters_called(model, each)}
@@ -122,6 +122,9 @@ def eject(model: Injected, name: str | None = None) -> keras.Model:
     names = adapter_names(model) if name is None else [name]
     for one in names:
         adapters_called(model, one)
+    before = [id(one) for one in model.trainable_variables]
+    if heads := [layer for one in names for layer in model.heads.layers_of(one)]:
+        freeze(model, heads)
     for one in names:
         model.heads.drop(one)
     take_away((model, model.base), names)
@@ -130,6 +133,8 @@ def eject(model: Injected, name: str | None = None) -> keras.Model:
         return go_home(model)
     if rest := active(model):
         activate(model, rest, head=next((one for one in rest if model.heads.layers[one]), None))
+    if model.compiled and [id(one) for one in model.trainable_variables] != before:
+        compile_anew(model)
     return model
 
 

@@ -24,7 +24,8 @@ class Bottleneck(Injection):
 
     with D (width, bottleneck) and U (bottleneck, width): `2 * width * bottleneck + width + bottleneck` weights each. D is
     random, U and the biases are zero, so y is h at the start. It stands directly after the sublayer's last product, before
-    dropout, residual and normalisation (the authors' code has dropout before it).
+    dropout, residual and normalisation (the authors' code has dropout before it). The authors train the normalisations too;
+    here they stay as they are.
 
     Stands around Dense and EinsumDense whose output has one axis of features, the last. There is nothing to merge: the
     network is not linear, and stays.

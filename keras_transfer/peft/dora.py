@@ -9,7 +9,7 @@ from ..core.registry import register
 from ..core.training import stored_values
 from .lora import LoRA
 from .lora_shapes import is_linear, split_equation
-from .wrapper import Adapter
+from .wrapper import Adapter, Injection
 
 
 @register("dora", kind="injection")
@@ -60,7 +60,7 @@ class DoRA(LoRA):
 
     def norm(self, adapter: Adapter) -> Any:
         """||W + s A B|| for each output, float32."""
-        a, b = stored_values([adapter.lora_a, adapter.lora_b])
+        a, b = (ops.cast(one, "float32") for one in stored_values([adapter.lora_a, adapter.lora_b]))
         kernel = self.base.kernel  # of a quantised layer a tensor
         kernel = stored_values([kernel])[0] if isinstance(kernel, keras.Variable) else kernel
         kernel = ops.cast(kernel, "float32")
@@ -80,6 +80,16 @@ class DoRA(LoRA):
         on = [name for name, one in self.adapters.items() if ops.convert_to_numpy(one.gate)]
         if len(on) > 1:
             raise ValueError(f"Only one 'dora' adapter can be merged; `activate` one. Received: {on}")
+        inside = self.base
+        while isinstance(
+            inside, Injection
+        ):  # it is stretched with the kernel, of whose length the magnitude knows nothing
+            if others := [name for name, one in inside.adapters.items() if ops.convert_to_numpy(one.gate)]:
+                raise ValueError(
+                    "A 'dora' adapter cannot be merged over others that were injected after it; `activate` it alone. "
+                    f"Received: {others} at layer {self.name!r}"
+                )
+            inside = inside.base
 
     def merge(self, adapter: Adapter) -> None:
         """`c (W + s A B)` into the kernel."""

@@ -35,7 +35,7 @@ def read_config(folder: str | Path) -> tuple[str, dict[str, Any]]:
     config = _load(path)
     kind = config.get("peft_type")
     readers = {"LORA": ("lora", _LORA, _lora), "PROMPT_TUNING": ("prompt", _PROMPT, _prompt)}
-    if kind not in readers:
+    if not isinstance(kind, str) or kind not in readers:
         raise ValueError(
             f"Adapter files hold LoRA or prompt tuning. {nearest(str(kind), readers)} Received: peft_type={kind!r} in {str(path)!r}"
         )
@@ -78,6 +78,9 @@ def _lora(config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"`lora_dropout` must be in [0, 1). Received: {dropout!r}")
     if config.get("bias", "none") not in ("none", "all", "lora_only"):
         raise ValueError(f"`bias` must be 'none', 'all' or 'lora_only'. Received: {config['bias']!r}")
+    rslora = config.get("use_rslora") or False
+    if not isinstance(rslora, bool):
+        raise ValueError(f"`use_rslora` must be true or false. Received: {rslora!r}")
     start = config.get("init_lora_weights", True)
     if start not in _STARTS:
         raise ValueError(
@@ -88,7 +91,7 @@ def _lora(config: dict[str, Any]) -> dict[str, Any]:
         "rank": rank,
         "alpha": float(alpha),
         "dropout": float(dropout),
-        "rslora": bool(config.get("use_rslora", False)),
+        "rslora": rslora,
         "bias": config.get("bias", "none"),
     }
 

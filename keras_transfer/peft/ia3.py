@@ -92,10 +92,10 @@ class IA3(Injection):
 
     def check_merge(self) -> None:
         """A kernel in whole numbers cannot take factors up."""
-        if self.base.quantization_mode is not None:
+        if (mode := self.innermost.quantization_mode) is not None:  # type: ignore[attr-defined]
             raise ValueError(
                 "A quantised kernel cannot take an adapter up; save or export the injected model as it is. "
-                f"Received: layer {self.name!r} quantised as {self.base.quantization_mode!r}"
+                f"Received: layer {self.name!r} quantised as {mode!r}"
             )
 
     def merge(self, adapter: Adapter) -> None:

@@ -5,13 +5,14 @@ from typing import Any
 import keras
 
 from ..core.freezing import freeze, freeze_plan
+from ..core.idle import idle_layers
 from ..core.registry import get
 from ..core.selection import Where, select
 from ..core.surgery import compile_arguments, forget_traces, functional, own_trainable_variables
 from .adapters import activate, check_injected, check_name, compile_anew
 from .bias import places_with_bias
 from .injected import Injected
-from .places import Adapters, adapter_names, adapters_called, places, put_around, take_away
+from .places import Adapters, adapter_names, adapters_called, places, put_around, take_away, wrappers
 from .targets import find_targets, head_layers
 from .wrapper import Adapter, Injection
 
@@ -62,6 +63,9 @@ def inject(
             "What trains whole takes no adapter; name other layers in `where`, or say `train=None`. "
             f"Received: where={where!r}, train={train!r}"
         )
+    idle = idle_layers(model)
+    if all(id(one.layer) in idle for one in targets):
+        raise ValueError(f"A layer must have a part in the model's output to be injected. Received: where={where!r}")
     arguments = compile_arguments(model)
     injected = model if isinstance(model, Injected) else wrap(model)
     paths = places(injected)
@@ -73,7 +77,6 @@ def inject(
         apart = {*wanted[method], *[paths[id(one)] for one in head]}
         wanted["bitfit"] = {path: {name: {}} for path in places_with_bias(injected) if path not in apart}
     _put(injected, wanted, name, head)
-    kind.begin(injected, name, settings)
     if injected is not model:
         freeze(injected)
     activate(injected, name)
@@ -84,6 +87,11 @@ def inject(
 
 def wrap(model: keras.Model) -> Injected:
     """`model` as an injected model without adapters, wholly frozen and not compiled."""
+    if standing := wrappers(model):
+        raise ValueError(
+            "The model holds injections already; give what `inject` returned, or `eject` them first. "
+            f"Received: model {model.name!r} with an injection at {standing[0].path_of_base!r}"
+        )
     config, start = keras.saving.serialize_keras_object(model), freeze_plan(model)
     config.pop("compile_config", None)  # the injected model has its own
     return Injected.over(model, config, start, [])
@@ -129,7 +137,9 @@ def _put(model: Injected, wanted: dict[str, dict[str, Adapters]], name: str, hea
     paths, roots = places(model), (model, model.base)
     try:
         for method, adapters in wanted.items():
-            put_around(roots, get("injection", method), adapters)
+            kind: type[Injection] = get("injection", method)
+            put_around(roots, kind, adapters)
+            kind.begin(model, name, dict(next(iter(adapters.values()), {name: {}})[name]))
     except Exception:
         take_away(roots, [name])
         raise

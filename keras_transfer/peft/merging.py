@@ -29,7 +29,7 @@ def merge(model: Injected) -> keras.Model:
     chosen = [(one, one.adapters[name]) for one in model.injections for name in names if name in one.adapters]
     if model.held.replaced:
         raise ValueError(
-            "A base with quantised kernels cannot take adapters up; `kt.peft.dequantize` it first, or keep the injected model. "
+            "A base that was quantised or rematerialised cannot take adapters up; `kt.peft.dequantize` it first, which undoes both. "
             f"Received: model {model.name!r}"
         )
     for injection, adapter in chosen:
@@ -37,7 +37,7 @@ def merge(model: Injected) -> keras.Model:
         _check_numbers(adapter.weights, f"{injection.path_of_base}/{adapter.name}")
     for path, variables in model.heads.values(model.heads.live).items():
         _check_numbers(variables, path)
-    for injection, adapter in chosen:
+    for injection, adapter in reversed(chosen):  # the inner one first: what stands around it acts on what it adds too
         injection.merge(adapter)
     take_away((model, model.base), adapter_names(model))
     forget_traces((model, model.base))

@@ -59,6 +59,11 @@ class Injection(keras.layers.Layer):
     default_where: Any = None  # what `where=None` means; None is query and value, known by architecture
 
     def __init__(self, base: keras.layers.Layer, path: str) -> None:
+        if getattr(base, "lora_enabled", False):
+            raise ValueError(
+                "A layer under Keras' own `enable_lora` takes no adapter of ours; build the model without. "
+                f"Received: layer {path!r}"
+            )
         super().__init__(name=base.name, dtype=plain_policy(base))
         self.path_of_base = path
         self.borrowed: list[str] = []
@@ -145,6 +150,22 @@ class Injection(keras.layers.Layer):
             setattr(self.base, attribute, getattr(self, attribute))
         self.borrowed = []
         return self.base
+
+    def get_config(self) -> dict[str, Any]:
+        """What the injection is, for people and for cache keys; its model's configuration is what makes it again."""
+        return {
+            "path": self.path_of_base,
+            "base": self.base.get_config(),
+            "adapters": {name: dict(one.settings) for name, one in self.adapters.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Injection":
+        """An injection is nothing without its model; a `ValueError`."""
+        raise ValueError(
+            "An injection is made again by its model alone: copy an injected model with `copy.deepcopy`, or kt.save and kt.load. "
+            f"Received: {cls.__name__} at {config.get('path')!r}"
+        )
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
         """As the base's."""

@@ -57,6 +57,7 @@ def describe(config: RunConfig, output: Path, data: Any) -> str:
     )
 
 
+RANKED = ("lora", "dora")  # methods with a rank
 # what a strategy that is solved exactly has no use for
 TRAINING = ("epochs", "head_epochs", "learning_rate", "views", "patience", "keep", "mix", "loss")
 
@@ -68,11 +69,15 @@ def unused(config: RunConfig) -> str | None:
     if config.strategy == "nearest_mean":  # in which all classes count the same anyhow
         idle += ("class_weights",)
     fields = RunConfig.model_fields
-    default = dict(make_config({"data": config.data, "task": config.task, "strategy": config.strategy})) if idle else {}
+    said = {name: getattr(config, name) for name in ("data", "task", "strategy", "weights")}
+    default = dict(make_config(said)) if idle else {}
     given = [
         f"--{name.replace('_', '-')}" for name in idle if name in fields and getattr(config, name) != default[name]
     ]
-    return f"Note: the strategy {config.strategy} does not use {', '.join(given)}." if given else None
+    notes = [f"Note: the strategy {config.strategy} does not use {', '.join(given)}."] if given else []
+    if config.rank != fields["rank"].default and config.method not in RANKED:
+        notes.append(f"Note: --rank is of {' and '.join(RANKED)}; the method {config.method} does not use it.")
+    return "\n".join(notes) or None
 
 
 def _epochs(config: RunConfig) -> str:

@@ -103,7 +103,8 @@ def _open(run: str | Path, data: str | Path | None) -> tuple[Path, Any, Any]:
         meant = sorted(row["path"] for row in csv.DictReader(file) if row["split"] == split)
     if sorted(held_out.names) != meant:
         raise ValueError(
-            f"The data must be that of the run: its {split} {task_of(config).NOUN}s are others. Received: {pictures!r}"
+            f"The data must be that of the run, its files called as then: its {split} {task_of(config).NOUN}s are others. "
+            f"Received: {pictures!r}"
         )
     if list(pictures.class_names) != labels_of(path):
         raise ValueError(

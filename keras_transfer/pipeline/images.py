@@ -21,8 +21,15 @@ def resolve(config: RunConfig) -> dict[str, Any]:
 
 
 def read(config: Mapping[str, Any], show_progress: bool | None = None) -> Any:
-    """The pictures that a resolved config names, as `ImageData`."""
-    return open_data(config, (*[config["image_size"]] * 2, config["channels"]), show_progress)
+    """The pictures that a resolved config names, as `ImageData`; a folder of texts is told from one that is broken."""
+    try:
+        return open_data(config, (*[config["image_size"]] * 2, config["channels"]), show_progress)
+    except ValueError as error:
+        from ..data.text_files import holds_texts
+
+        if holds_texts(Path(config["data"])):
+            raise ValueError(f"{error}\nThe folder holds texts: give --task text (task: text).") from None
+        raise
 
 
 def read_for(config: Mapping[str, Any], model: Any) -> Any:
@@ -50,11 +57,11 @@ def build(config: RunConfig, data: Any) -> Any:
     )
 
 
-def train(config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
+def train(config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> Any:
     """Fit by the strategy."""
     from .choices import strategy_of
 
-    return model, strategy_of(str(config.strategy))(model, data, **settings)
+    return strategy_of(str(config.strategy))(model, data, **settings)
 
 
 def ready(data: Any, model: Any) -> Any:

@@ -63,12 +63,18 @@ def evaluate_run(
 
 def _seen(run: Path, config: dict[str, Any], data: Path, names: Sequence[str]) -> int:
     """How many of the files to judge on are training or validation pictures of the run, by where they lie."""
-    if not Path(str(config["data"])).is_dir():
+    place = Path(str(config["data"]))
+    if not place.exists():
         return 0
-    root = Path(str(config["data"])).resolve()
+    root = _folder_of(place)
     with open(run / "split.csv", newline="", encoding="utf-8") as file:
         known = {(root / row["path"]) for row in csv.DictReader(file) if row["split"] != "test"}
-    return sum((data.resolve() / name) in known for name in names)
+    return sum((_folder_of(data) / name) in known for name in names)
+
+
+def _folder_of(data: Path) -> Path:
+    """Where the names of samples begin: the folder, or that in which a table lies."""
+    return data.resolve() if data.is_dir() else data.resolve().parent
 
 
 def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:

@@ -29,11 +29,11 @@ class Task(Protocol):
         ...
 
     def build(self, config: RunConfig, data: Any) -> Any:
-        """The classifier that the config names."""
+        """The classifier that the config names, ready to be fitted."""
         ...
 
-    def train(self, config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
-        """Fit as the config says: the model that comes out, and the history."""
+    def train(self, config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> Any:
+        """Fit as the config says; the history comes back."""
         ...
 
     def ready(self, data: Any, model: Any) -> Any:

@@ -51,10 +51,10 @@ def describe(config: RunConfig, data: Any) -> tuple[str, str]:
 
 
 def build(config: RunConfig, data: Any) -> Any:
-    """`build_text_classifier` for the texts."""
+    """`build_text_classifier` for the texts, with the method's adapters in it."""
     from ..backbones import build_text_classifier
 
-    return build_text_classifier(
+    model = build_text_classifier(
         config.backbone,
         len(data.class_names),
         weights=None if config.weights == "none" else config.weights,
@@ -62,20 +62,22 @@ def build(config: RunConfig, data: Any) -> Any:
         max_length=config.max_length,
         pooling=config.pooling,
     )
+    if config.method == "none":
+        return model
+    from ..peft import inject
+    from .choices import RANKED
+
+    chosen: dict[str, Any] = {"rank": config.rank, "alpha": 2.0 * config.rank} if config.method in RANKED else {}
+    return inject(model, config.method, **chosen)
 
 
-def train(config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
-    """Fit by the strategy, or put the method's adapters in and fit those: the model that comes out, and the history."""
+def train(config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> Any:
+    """Fit by the strategy, or fit the method's adapters."""
+    from ..tuning import tune
     from .choices import strategy_of
 
-    if config.method == "none":
-        return model, strategy_of(str(config.strategy))(model, data, **settings)
-    from ..peft import inject
-    from ..tuning import tune
-
-    chosen: dict[str, Any] = {"rank": config.rank, "alpha": 2.0 * config.rank} if config.method in ("lora", "dora") else {}
-    model = inject(model, config.method, **chosen)
-    return model, tune(model, data, **settings)
+    fit = strategy_of(str(config.strategy)) if config.method == "none" else tune
+    return fit(model, data, **settings)
 
 
 def ready(data: Any, model: Any) -> Any:
@@ -84,12 +86,13 @@ def ready(data: Any, model: Any) -> Any:
 
 
 def finish(config: RunConfig, model: Any, folder: Path) -> Any:
-    """The model to write: adapters go into a file of their own, and then into the weights where the method allows it."""
+    """The model to write: LoRA goes into an adapter file of its own, and a method that can goes into the weights."""
     if config.method == "none":
         return model
     from ..peft import merge, save_adapters
 
-    save_adapters(model, folder / "adapter")
+    if config.method == "lora":  # the layout has no place for the others; model.keras holds them whole
+        save_adapters(model, folder / "adapter")
     if not all(one.can_merge for one in model.injections):
         return model
     model = merge(model)
@@ -108,12 +111,16 @@ def sample(split: Any) -> Callable[[int], Any]:
 
 
 def reader(run: Path, config: Mapping[str, Any], place: str) -> Callable[[int], Any]:
-    """What gives the text of a line of `predictions.csv`; a line that is no more is None."""
+    """What gives the text of a line of `predictions.csv`; a line that is no more is None, and no line left a `ValueError`."""
     from ..evaluate.predictions import read_predictions
 
     data = read({**config, "data": place})
     texts = {name: split.text(index) for split in data.splits.values() for index, name in enumerate(split.names)}
     names = read_predictions(run / "predictions.csv").names
+    if not any(name in texts for name in names):
+        raise ValueError(
+            f"The data must be the texts of the run, in a file of the same name, such as {names[0]!r}. Received: {place!r}"
+        )
     return lambda index: as_one(texts[names[index]]) if names[index] in texts else None
 
 

@@ -97,7 +97,7 @@ def train_model(config: RunConfig, data: Any, folder: Path) -> tuple[Any, Any]:
     model = task.build(config, data)
     settings = _settings(config, folder)
     with leaving_the_best(model, folder):
-        model, history = task.train(config, model, data, settings)
+        history = task.train(config, model, data, settings)
     return task.finish(config, model, folder), history
 
 
@@ -134,6 +134,7 @@ def _write(
         "parameters": int(model.count_params()),
         "class_names": list(data.class_names),
         "skipped": [f"{path}: {reason}" for path, reason in data.skipped],
+        **({"pairs": data.pairs} if config.task == "text" else {}),
     }
     rate = history.stages[0]["learning_rate"]
     return write_run(folder, model, data, history, as_run(config, output, rate), resolved, seconds)

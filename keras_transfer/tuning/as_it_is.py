@@ -30,7 +30,9 @@ def tune(
     Example: `kt.tuning.tune(kt.peft.inject(model, "lora", rank=8), data)`
     """
     if not model.trainable_weights:
-        raise ValueError("At least one layer must train; inject a method, or unfreeze layers first. Received: a frozen model")
+        raise ValueError(
+            "At least one layer must train; inject a method, or unfreeze layers first. Received: a frozen model"
+        )
     rate = learning_rate
     if rate is None:  # several methods in one model go at the pace of the slowest
         rate = min((one.rate for one in getattr(model, "injections", ())), default=HEAD_RATE)

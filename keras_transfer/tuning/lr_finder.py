@@ -76,7 +76,9 @@ def lr_find(
     with _borrowed(model, twin) if own else nullcontext(), closing(bar):
         try:
             epochs = finder.steps * batches_a_step(twin) * swept.steps_per_execution  # enough, be an epoch one batch
-            swept.fit(for_keras(data), epochs=epochs, shuffle=False, verbose=0, callbacks=[NewOrder(data), finder, _Bar(bar)])
+            swept.fit(
+                for_keras(data), epochs=epochs, shuffle=False, verbose=0, callbacks=[NewOrder(data), finder, _Bar(bar)]
+            )
         finally:
             finder.restore()
     return finder.result

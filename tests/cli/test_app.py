@@ -135,7 +135,9 @@ def test_fit_takes_options_over_the_file_over_the_defaults(pipeline, capsys, tmp
 
     def fit(config):
         seen.append(config)
-        return SimpleNamespace(path="out", accuracy=0.9, macro_f1=0.8, split="test", samples=7, noun="pictures", seconds=3.2)
+        return SimpleNamespace(
+            path="out", accuracy=0.9, macro_f1=0.8, split="test", samples=7, noun="pictures", seconds=3.2
+        )
 
     pipeline.fit = fit
     file = tmp_path / "settings.yaml"

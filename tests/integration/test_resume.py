@@ -132,7 +132,9 @@ def test_divergence_in_the_first_epoch_leaves_nothing():
 
 
 def test_the_settings_that_are_written_ask_for_no_old_run(tmp_path):
-    config = make_config({"data": "p", "weights": "none", "output": "out", "image_size": 32, "resume": True, "overwrite": True})
+    config = make_config(
+        {"data": "p", "weights": "none", "output": "out", "image_size": 32, "resume": True, "overwrite": True}
+    )
     write_config(tmp_path / "config.yaml", as_run(config, Path("out"), 1e-3), {})
     again = read_config(tmp_path / "config.yaml", {"output": "again"})
     assert (again.resume, again.overwrite, again.output, again.image_size) == (False, False, "again", 32)

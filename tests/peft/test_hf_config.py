@@ -46,6 +46,8 @@ def test_our_configs_come_back(tmp_path):
     ("change", "match"),
     [
         ({"peft_type": "IA3"}, r"hold LoRA or prompt tuning\. .* Received: peft_type='IA3' in '.*adapter_config.json'"),
+        ({"peft_type": ["LORA"]}, r"Received: peft_type=\['LORA'\] in "),
+        ({"use_rslora": "false"}, r"`use_rslora` must be true or false\. Received: 'false' in "),
         ({"use_dora": True}, r"uses 'use_dora', which we do not have; .* Received: use_dora=True"),
         ({"rank_pattern": {"query": 2}}, r"uses 'rank_pattern'"),
         ({"something_new": "on"}, r"uses 'something_new'"),

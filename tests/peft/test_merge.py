@@ -63,3 +63,36 @@ def test_whole_numbers_are_refused_with_what_to_do_instead():
     with pytest.raises(ValueError, match=r"quantised kernel cannot take an adapter up; .*'first' quantised as 'int8'"):
         peft.merge(model)
     assert len(model.injections) == 1
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"), [("ia3", "lora"), ("lora", "ia3"), ("ia3", "bitfit"), ("lora", "dora"), ("ia3", "dora")]
+)
+def test_two_methods_at_one_layer_are_folded_in_from_the_inside(tiny, outer, inner):
+    model = peft.inject(tiny.dense(), outer, "first", name="a", train=None)
+    model = peft.inject(model, inner, "first", name="b", train=None)
+    expected = tiny.answer(tiny.learn(peft.activate(model, ["a", "b"]), scale=0.5), tiny.PIXELS)
+    np.testing.assert_allclose(tiny.answer(peft.merge(model), tiny.PIXELS), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("inner", ["lora", "ia3", "bitfit"])
+def test_dora_is_not_folded_in_over_another(tiny, inner):
+    model = peft.inject(tiny.dense(), "dora", "first", name="a", train=None)
+    model = peft.inject(model, inner, "first", name="b", train=None)
+    expected = tiny.answer(tiny.learn(peft.activate(model, ["a", "b"]), scale=0.5), tiny.PIXELS)
+    with pytest.raises(ValueError, match=r"cannot be merged over others.*Received: \['b'\] at layer 'first'"):
+        peft.merge(model)
+    np.testing.assert_array_equal(tiny.answer(model, tiny.PIXELS), expected)
+
+
+def test_whole_numbers_below_another_injection_are_refused_too(tiny):
+    model = peft.inject(peft.quantize(tiny.dense(), "int8", "first"), "ia3", "first", name="a", train=None)
+    model = peft.activate(peft.inject(model, "lora", "first", name="b", train=None), "a")
+    with pytest.raises(ValueError, match=r"quantised kernel cannot take an adapter up; .*'first' quantised as 'int8'"):
+        peft.merge(model)
+
+
+def test_rematerialised_blocks_are_told_of(tiny):
+    model = peft.inject(peft.rematerialised(tiny.bert_classifier()), "lora", rank=2)
+    with pytest.raises(ValueError, match=r"quantised or rematerialised.*`kt\.peft\.dequantize` it first"):
+        peft.merge(model)

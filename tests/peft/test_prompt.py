@@ -173,3 +173,11 @@ def test_what_is_refused(tiny):
         peft.inject(model, "prompt", length=2, at="tokens", name="other")
     with pytest.raises(ValueError, match="'prompt' cannot be merged"):
         peft.merge(model)
+
+
+def test_a_second_prompt_starts_as_words_too(tiny):
+    model = peft.add_adapter(peft.inject(tiny.bert_classifier(), "prompt", length=2), "longer", length=3)
+    holder = next(one for one in model.injections if hasattr(one.adapters["longer"], "prompt"))
+    prompt = np.asarray(holder.adapters["longer"].prompt)
+    assert prompt.shape == (3, 16)
+    np.testing.assert_allclose(prompt.std(-1), 1.0, atol=0.05)  # behind a normalisation; 0.02 if it were drawn normal

@@ -119,3 +119,13 @@ def test_what_is_refused(tiny):
         peft.inject(product(), "ia3", "query", rank=2, train=None)
     with pytest.raises(ValueError, match="`side` must be"):
         peft.inject(product(), "ia3", "query", train=None).injections[0].add_adapter("other", {"side": "both"})
+
+
+def test_dora_in_half_precision(tiny):
+    model = product(dtype="bfloat16")
+    before = tiny.answer(model, X)
+    model = peft.inject(model, "dora", "query", rank=3, train=None)
+    np.testing.assert_array_equal(tiny.answer(model, X), before)
+    learned = np.asarray(tiny.answer(tiny.learn(model, scale=0.1), X), "float32")
+    merged = np.asarray(tiny.answer(peft.merge(model), X), "float32")
+    np.testing.assert_allclose(merged, learned, atol=0.1)

@@ -145,3 +145,29 @@ def test_ejecting_gives_the_base_back_to_the_bit(two, tiny):
     assert all(np.array_equal(*pair) for pair in zip(start, tiny.numbers(base), strict=True))
     assert len(base.trainable_variables) == len(start)
     np.testing.assert_allclose(base.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+
+
+def test_the_head_of_what_was_ejected_does_not_train(tiny):
+    """Its layers hold the base's values again."""
+    model = peft.inject(tiny.dense(), "lora", "first", rank=2, name="a")
+    peft.activate(peft.add_adapter(model, "b"), ["a"])
+    model.compile("sgd", "mse")
+    peft.activate(model, "b")
+    peft.eject(model, "b")
+    assert model.trainable_variables == []
+    peft.activate(model, ["a", "a"])
+    assert [one.path.split("/")[0] for one in model.trainable_variables] == ["first", "first", "last", "last"]
+
+
+def test_ejecting_one_of_two_makes_an_optimizer_for_the_other(tiny, tmp_path):
+    model = peft.inject(tiny.dense(), "lora", "first", rank=2, name="a", train=None)
+    peft.activate(peft.add_adapter(model, "b", train=None), ["a", "b"])
+    model.compile("adam", "mse")
+    y = np.zeros((len(tiny.PIXELS), 3))
+    model.fit(tiny.PIXELS, y, verbose=0)
+    peft.eject(model, "b")
+    model.fit(tiny.PIXELS, y, verbose=0)
+    assert len(model.optimizer.variables) == 2 + 2 * len(model.trainable_variables)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert [one.shape for one in again.optimizer.variables] == [one.shape for one in model.optimizer.variables]

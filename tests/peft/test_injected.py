@@ -174,6 +174,7 @@ def test_a_task_reads_strings_as_before(tiny, tmp_path):
 @pytest.mark.slow
 def test_generate_follows_the_adapters(tiny):
     hub = tiny.hub()
+    keras.utils.set_random_seed(0)  # of some draws the likeliest letters stay what they are
     letters = {letter: place for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
     tokenizer = hub.GPT2Tokenizer(vocabulary={**letters, "Ġ": 26, "<|endoftext|>": 27, "ab": 28}, merges=["a b"])
     backbone = hub.GPT2Backbone(**{**tiny.SIZES, "max_sequence_length": 8})
@@ -183,7 +184,7 @@ def test_generate_follows_the_adapters(tiny):
     before = task.generate("ab", **settings)
     model = peft.inject(task, "lora", "all-linear", rank=2)
     assert model.generate("ab", **settings) == before
-    tiny.learn(model, scale=3.0)
+    tiny.learn(model, scale=10.0)
     after = model.generate("ab", **settings)
     assert after != before
     with peft.disabled(model):

@@ -1,7 +1,5 @@
 """A folder of photos, or arrays, as train, validation and test: `load_images` and `ImageData`."""
 
-import csv
-import io
 import numbers
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -10,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.files import atomic_write
 from .arrays import read_arrays
 from .assemble import Table, make_splits, settle
 from .folders import read_folder
@@ -20,10 +17,10 @@ from .resize import check_image_size, check_resize
 from .scan import scan_of_arrays, scan_of_folder
 from .scan_report import ScanReport
 from .split import check_fraction
-from .summary import as_html, as_text
+from .splits import SplitData
 
 
-class ImageData:
+class ImageData(SplitData):
     """Pictures with labels, split; what `load_images` and `ImageData.from_arrays` return and every fit takes.
 
     `splits` maps "train", "validation" and, where given, "test" to `Pictures` (by index); `train`, `validation` and
@@ -82,42 +79,8 @@ class ImageData:
         """
         return self._scan() if self._scan else None
 
-    @cached_property
-    def train(self) -> Any:
-        """The training pictures as a `tf.data.Dataset`, in a new order every time it is read."""
-        return dataset(self.splits["train"], self.batch_size, shuffle=True, seed=self.seed)
-
-    @cached_property
-    def validation(self) -> Any:
-        """The validation pictures as a `tf.data.Dataset`, in order."""
-        return dataset(self.splits["validation"], self.batch_size)
-
-    @cached_property
-    def test(self) -> Any:
-        """The test pictures as a `tf.data.Dataset`, in order; None where no test split was given."""
-        return dataset(self.splits["test"], self.batch_size) if "test" in self.splits else None
-
-    @property
-    def held_out(self) -> tuple[str, Pictures]:
-        """Name and pictures of the split that judges the model: test where given, else validation."""
-        name = "test" if "test" in self.splits else "validation"
-        return name, self.splits[name]
-
-    def write_split(self, path: str | Path) -> Path:
-        """Write a CSV with the header path,label,split; paths are relative to the data folder."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["path", "label", "split"])
-        for split, pictures in self.splits.items():
-            labels = [self.class_names[target] for target in pictures.targets()]
-            writer.writerows([name, label, split] for name, label in zip(pictures.names, labels, strict=True))
-        return atomic_write(path, text.getvalue())
-
-    def __repr__(self) -> str:
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(self)
+    def _dataset(self, split: str, shuffle: bool = False) -> Any:
+        return dataset(self.splits[split], self.batch_size, shuffle=shuffle, seed=self.seed)
 
 
 def load_images(

@@ -1,18 +1,14 @@
 """How a data set shows itself: classes by splits, with counts."""
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from .images import ImageData
-    from .text import TextData
 
 SHOWN = 20  # classes in the table; the rest is summed up in a line
 
 
-def as_text(data: "ImageData | TextData") -> str:
+def as_text(data: Any) -> str:
     """A small table for the terminal."""
     head, rows, notes = _table(data)
     columns = [[head[i], *(row[i] for row in rows)] for i in range(len(head))]
@@ -24,7 +20,7 @@ def as_text(data: "ImageData | TextData") -> str:
     return "\n".join([_title(data), *lines, *notes])
 
 
-def as_html(data: "ImageData | TextData") -> str:
+def as_html(data: Any) -> str:
     """The same table for a notebook."""
     head, rows, notes = _table(data)
     cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
@@ -34,7 +30,7 @@ def as_html(data: "ImageData | TextData") -> str:
     return f"<div>{escape(_title(data))}</div>{table}{below}"
 
 
-def _title(data: "ImageData | TextData") -> str:
+def _title(data: Any) -> str:
     from .text import TextData
 
     count = sum(map(len, data.splits.values()))
@@ -46,7 +42,7 @@ def _title(data: "ImageData | TextData") -> str:
     return f"ImageData: {count:,} pictures of {len(data.class_names)} classes, {form}"
 
 
-def _table(data: "ImageData | TextData") -> tuple[list[str], list[list[str]], list[str]]:
+def _table(data: Any) -> tuple[list[str], list[list[str]], list[str]]:
     classes = len(data.class_names)
     counts = np.stack([np.bincount(part.targets(), minlength=classes) for part in data.splits.values()], axis=1)
     rows = [[name, *map(str, counts[i])] for i, name in enumerate(data.class_names[:SHOWN])]

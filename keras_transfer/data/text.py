@@ -1,17 +1,13 @@
 """Texts with labels, from tables, folders or lists, as train, validation and test: `load_texts` and `TextData`."""
 
-import csv
-import io
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..core.files import atomic_write
 from .images import check_settings
 from .split import check_fraction
-from .summary import as_html, as_text
+from .splits import SplitData
 from .text_columns import Column
 from .text_report import LengthReport, length_report
 from .text_rows import from_lists, read_texts
@@ -19,7 +15,7 @@ from .text_table import split_texts
 from .texts import Texts, dataset, tokenizing_layer
 
 
-class TextData:
+class TextData(SplitData):
     """Texts with labels, split; what `load_texts` and `TextData.from_arrays` return and every fit of a text model takes.
 
     `splits` maps "train", "validation" and, where given, "test" to `Texts` (by index); `train`, `validation` and `test`
@@ -93,42 +89,8 @@ class TextData:
         """Whether each example is two texts."""
         return not isinstance(self.splits["train"].texts[0], str)
 
-    @cached_property
-    def train(self) -> Any:
-        """The training texts as a `tf.data.Dataset`, in a new order every time it is read."""
-        return dataset(self.splits["train"], self.batch_size, shuffle=True, seed=self.seed)
-
-    @cached_property
-    def validation(self) -> Any:
-        """The validation texts as a `tf.data.Dataset`, in order."""
-        return dataset(self.splits["validation"], self.batch_size)
-
-    @cached_property
-    def test(self) -> Any:
-        """The test texts as a `tf.data.Dataset`, in order; None where no test split was given."""
-        return dataset(self.splits["test"], self.batch_size) if "test" in self.splits else None
-
-    @property
-    def held_out(self) -> tuple[str, Texts]:
-        """Name and texts of the split that judges the model: test where given, else validation."""
-        name = "test" if "test" in self.splits else "validation"
-        return name, self.splits[name]
-
-    def write_split(self, path: str | Path) -> Path:
-        """Write a CSV with the header path,label,split; a path is the name of a file and the number of a line."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["path", "label", "split"])
-        for split, texts in self.splits.items():
-            labels = [self.class_names[target] for target in texts.targets()]
-            writer.writerows([name, label, split] for name, label in zip(texts.names, labels, strict=True))
-        return atomic_write(path, text.getvalue())
-
-    def __repr__(self) -> str:
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(self)
+    def _dataset(self, split: str, shuffle: bool = False) -> Any:
+        return dataset(self.splits[split], self.batch_size, shuffle=shuffle, seed=self.seed)
 
 
 def load_texts(

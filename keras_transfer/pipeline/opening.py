@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config.tasks import TEXT_FILES
+
 SAMPLE = "sample:"
 
 
@@ -33,8 +35,10 @@ def check_weights(path: Path, otherwise: str) -> None:
 
 
 def data_name(data: str, otherwise: str) -> str:
-    """What a run or a comparison on this data is called by default."""
-    return Path(data).resolve().name.removeprefix(SAMPLE) or otherwise
+    """What a run or a comparison on this data is called by default: `reviews` of reviews.tsv.gz."""
+    name = Path(data).resolve().name.removeprefix(SAMPLE)
+    ending = next((one for one in sorted(TEXT_FILES, key=len, reverse=True) if name.lower().endswith(one)), "")
+    return name[: len(name) - len(ending)] or otherwise
 
 
 def tell_skipped(skipped: Sequence[tuple[str, str]], say: Callable[[str], None]) -> None:

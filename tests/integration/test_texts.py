@@ -235,3 +235,10 @@ def test_bad_tables_are_2_and_a_sentence(preset, capsys, tmp_path, content, told
     assert command(["fit", "reviews.tsv", "--backbone", str(preset)]) == 2
     assert told in capsys.readouterr().err
     assert os.listdir() == ["reviews.tsv"]
+
+
+@pytest.mark.parametrize("data", ["reviews.tsv", "reviews.TSV.gz", "some/reviews.jsonl", "reviews"])
+def test_a_run_is_called_like_its_table(data):
+    from keras_transfer.pipeline.opening import data_name
+
+    assert data_name(data, "run") == "reviews"

@@ -26,6 +26,14 @@ class Split(NamedTuple):
     b_axes: tuple[int, ...]  # the axes that B has after the rank (and after those that both have)
     both: tuple[int, ...]  # the axes of the kernel that x and y have too: one pair of matrices for each
 
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the kernel is a matrix as it lies there: x ends in its rows, and y in its columns."""
+        (x, a), (_, b) = self.down.split("->")[0].split(","), self.up.split("->")[0].split(",")
+        y = self.up.split("->")[1]
+        ends = x.endswith(a[:-1]) and y.endswith(b[1:]) and x.removesuffix(a[:-1]) == y.removesuffix(b[1:])
+        return ends and not self.both and self.a_axes + self.b_axes == (*range(len(self.a_axes + self.b_axes)),)
+
 
 def split_equation(equation: str) -> Split:
     """Split `"abc,cde->abde"` into `"abc,cr->abr"` and `"abr,rde->abde"`: contracted axes to A, output axes to B.

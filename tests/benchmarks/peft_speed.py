@@ -92,12 +92,10 @@ def torch(shape: str, where: str) -> Callable[[], float]:
     return step
 
 
-def side_by_side(shape: str, rounds: int) -> dict[str, object]:
-    ways = {"full": partial(full, shape)}
-    for where in WHERE:
-        ways |= {f"hub_{where}": partial(hub, shape, where), f"ours_{where}": partial(ours, shape, where)}
-        if os.environ.get("KERAS_TRANSFER_TORCH"):
-            ways[f"torch_{where}"] = partial(torch, shape, where)
+def side_by_side(shape: str, where: str, rounds: int) -> dict[str, object]:
+    ways = {"full": partial(full, shape), "hub": partial(hub, shape, where), "ours": partial(ours, shape, where)}
+    if os.environ.get("KERAS_TRANSFER_TORCH"):
+        ways["torch"] = partial(torch, shape, where)
     steps = {name: make() for name, make in ways.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(WARM + rounds):
@@ -106,12 +104,7 @@ def side_by_side(shape: str, rounds: int) -> dict[str, object]:
             if turn >= WARM:
                 seconds[name].append(took)
     median = {name: statistics.median(each) for name, each in seconds.items()}
-    ratios = {
-        f"{where}: ours / {other}": round(median[f"ours_{where}"] / median[name], 3)
-        for where in WHERE
-        for other, name in (("hub", f"hub_{where}"), ("full", "full"), ("torch", f"torch_{where}"))
-        if name in median
-    }
+    ratios = {f"ours / {name}": round(median["ours"] / value, 3) for name, value in median.items() if name != "ours"}
     return {"rounds": rounds, "step_seconds": {name: round(value, 4) for name, value in median.items()}, **ratios}
 
 
@@ -119,5 +112,6 @@ if __name__ == "__main__":
     arguments = sys.argv[1:]
     rounds = int(arguments.pop(arguments.index("--rounds") + 1)) if "--rounds" in arguments else 9
     shapes = [one for one in arguments if one in SHAPES] or list(SHAPES)
-    for key, row in run_rows("peft_speed", {shape: partial(side_by_side, shape, rounds) for shape in shapes}).items():
+    rows = {f"{shape}, {where}": partial(side_by_side, shape, where, rounds) for shape in shapes for where in WHERE}
+    for key, row in run_rows("peft_speed", rows).items():
         print(key, {name: value for name, value in row.items() if " / " in name}, flush=True)

@@ -17,6 +17,7 @@ DEFAULTS = {
     "image_size": None,
     "text_columns": (),
     "label_column": None,
+    "delimiter": None,
     "max_length": None,
     "pooling": None,
     "vocabulary": None,
@@ -69,6 +70,8 @@ def test_a_table_is_of_texts_and_a_folder_of_pictures():
     [
         ({"data": "photos", "max_length": 32}, "`max_length` is for texts; leave it out, or give `task: text`."),
         ({"data": "photos", "method": "lora"}, "`method` is for texts"),
+        ({"data": "photos", "delimiter": ";"}, "`delimiter` is for texts"),
+        ({"data": "r.csv", "delimiter": ";;"}, "`delimiter` must be one character, or 'tab'. Received: ';;'"),
         ({"data": "r.tsv", "resize": "crop"}, "`resize` is for pictures; leave it out, or give `task: images`."),
         ({"data": "r.tsv", "image_size": 64}, "Received: image_size=64 for texts"),
         ({"data": "r.tsv", "task": "audio"}, "`task` must be one of 'images', 'text', or null. Received: 'audio'"),
@@ -84,6 +87,13 @@ def test_columns_may_be_numbers_as_yaml_has_them():
     assert (found.task, found.text_columns, found.label_column) == ("text", ("0", "b"), "2")
     with pytest.raises(ValueError, match="`label_column` must be a text"):
         make_config({"data": "reviews.tsv", "label_column": True})
+
+
+@pytest.mark.parametrize(("given", "found"), [(";", ";"), ("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), (None, None)])
+def test_a_delimiter_is_one_character_and_survives_its_file(given, found, tmp_path):
+    config = make_config({"data": "reviews.csv", "delimiter": given})
+    assert config.delimiter == found
+    assert read_config(write_config(tmp_path / "c.yaml", config)).delimiter == found
 
 
 def test_a_method_needs_weights():

@@ -6,17 +6,19 @@ from typing import Any
 import keras
 import keras_hub
 
-from ..core.messages import nearest
 from .applications import Shape, quiet_download, start_from_scratch
+from .presets import check_preset, not_loaded, preset_path
 from .weights import load_weights_exactly
 
+_PRESET = "A backbone of keras-hub is 'hub:' and a preset that it knows"
+_HELP = "Leave `input_shape` out, and without a network give 'hub:' and the folder of a preset."
 _USUAL_SIZE = 224  # of backbones that take any size
 _CLASS_TOKEN = ("ViTBackbone", "DeiTBackbone", "DINOV2Backbone", "DINOV3Backbone")  # their first token is one
 
 
 def preset_size(preset: str) -> int:
     """Height and width of the pictures that a preset was made for."""
-    converter = _converter(_check(preset))
+    converter = _converter(check_preset(preset, _PRESET))
     shape = getattr(converter, "image_size", None)
     shape = shape or _shape_of(_load(preset, load_weights=False))
     if shape[0] is None:
@@ -33,9 +35,9 @@ def from_preset(
     preset: str, weights: str | Path | None, input_shape: Shape | None
 ) -> tuple[keras.Model, Shape, keras.layers.Layer | None, bool, bool]:
     """A preset as the fields of `Backbone`: its own model, named `backbone`, because many cannot be rewired and saved."""
-    size = input_shape[:2] if input_shape else (preset_size(_check(preset)),) * 2
+    size = input_shape[:2] if input_shape else (preset_size(preset),) * 2
     channels = input_shape[2] if input_shape else 3
-    scaling = _scaling(_converter(preset))
+    scaling = _scaling(_converter(check_preset(preset, _PRESET)))
     loaded = _load(preset, load_weights=weights == "imagenet", image_shape=(*size, 3), name="backbone")
     if len(loaded.inputs) != 1 or len(loaded.outputs) != 1 or len(loaded.inputs[0].shape) != 4:
         raise ValueError(
@@ -50,50 +52,26 @@ def from_preset(
     return loaded, (*size, channels), scaling, weights is not None, bool(token)
 
 
-def _check(preset: str) -> str:
-    """Refuse what can be no preset, before anything is fetched."""
-    known = keras_hub.models.Backbone.presets
-    if preset not in known and "://" not in preset and not Path(preset).expanduser().is_dir():
-        raise ValueError(
-            "A backbone of keras-hub is 'hub:' and a preset that it knows, a handle like kaggle://..., or a folder that "
-            f"exists. {nearest(preset, known)} Received: {preset!r}"
-        )
-    return preset
-
-
 def _load(preset: str, load_weights: bool, **arguments: Any) -> keras.Model:
     try:
         with quiet_download():
-            return keras_hub.models.Backbone.from_preset(_path(preset), load_weights=load_weights, **arguments)
+            return keras_hub.models.Backbone.from_preset(preset_path(preset), load_weights=load_weights, **arguments)
     except Exception as error:  # a missing file, a network that is not there, weights for another size: all differ
-        raise _not_loaded(preset, error, arguments.get("image_shape")) from error
-
-
-def _not_loaded(preset: str, error: Exception, shape: Shape | None = None) -> ValueError:
-    """One sentence for a preset that did not load, whatever it failed with."""
-    reason = str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
-    what = f" for pictures {shape}; weights of a Vision Transformer are for one size" if shape else ""
-    return ValueError(
-        f"The preset could not be loaded{what} ({reason[:200]}). Leave `input_shape` out, and without a network give "
-        f"'hub:' and the folder of a preset. Received: {preset!r}"
-    )
-
-
-def _path(preset: str) -> str:
-    folder = Path(preset).expanduser()
-    return str(folder) if folder.is_dir() else preset
+        shape = arguments.get("image_shape")
+        what = f" for pictures {shape}; weights of a Vision Transformer are for one size" if shape else ""
+        raise not_loaded(preset, error, _HELP, what) from error
 
 
 def _converter(preset: str) -> Any:
     """The preset's image converter, without its resizing; None where it has none."""
     try:
-        return keras_hub.layers.ImageConverter.from_preset(_path(preset))
+        return keras_hub.layers.ImageConverter.from_preset(preset_path(preset))
     except FileNotFoundError:
         return None
     except Exception as error:
         if "subclass of ImageConverter" in str(error):
             return None
-        raise _not_loaded(preset, error) from error
+        raise not_loaded(preset, error, _HELP) from error
 
 
 def _scaling(converter: Any) -> keras.layers.Layer | None:

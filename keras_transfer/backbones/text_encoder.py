@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import keras
 
 from ..core.numbers import count
-from .catalog import HUB
 from .text_catalog import ENCODERS
 from .text_inputs import TextInputs
 from .text_pooling import check_pooling, pool_text
@@ -43,14 +42,13 @@ def encode_text(
         raise TypeError(f"`backbone` must be a preset, a name of text_names() or a keras.Model. Received: {backbone!r}")
     from . import text_hub  # keras-hub takes its time, and most never need it
 
+    bundled = None
     if isinstance(backbone, keras.Model):
-        name, encoder, bundled = backbone.name, text_hub.check_encoder(backbone), None
-    elif backbone in ENCODERS:
-        name, encoder, bundled = backbone, _by_name(backbone, weights), None
+        name, encoder = backbone.name, text_hub.check_encoder(backbone)
+    elif bundled := check_name(backbone, weights, own_words=not (tokenizer is None and vocabulary is None)):
+        name, encoder = Path(bundled).name, text_hub.from_preset(bundled, weights == "pretrained")
     else:
-        bundled = text_hub.check_preset(backbone)
-        name = Path(bundled.removeprefix(HUB)).name
-        encoder = text_hub.from_preset(bundled, weights == "pretrained")
+        name, encoder = backbone, _by_name(backbone)
     if weights not in (None, "pretrained"):
         load_weights_exactly(encoder, weights, name)  # type: ignore[arg-type]
     encoder.name = "backbone"
@@ -63,12 +61,24 @@ def encode_text(
     return Encoded(*_graph(encoder, tokenizer, _length(encoder, max_length), pooling), name, weights is not None)
 
 
-def _by_name(name: str, weights: str | Path | None) -> keras.Model:
+def check_name(backbone: str, weights: str | Path | None, *, own_words: bool) -> str | None:
+    """The preset that `backbone` names, None for a shape of the catalogue; what can be neither is refused unread.
+
+    own_words: whether a tokenizer comes from elsewhere.
+    """
+    if backbone not in ENCODERS:
+        from .text_hub import check_preset
+
+        return check_preset(backbone, weights=weights == "pretrained", tokenizer=not own_words)
     if weights == "pretrained":
         raise ValueError(
-            f"{name!r} is a shape without weights; give `weights`, the path of a .weights.h5 file, a preset or its folder "
+            f"{backbone!r} is a shape without weights; give `weights`, the path of a .weights.h5 file, a preset or its folder "
             "instead of the name, or weights=None to start at random. Received: weights='pretrained'"
         )
+    return None
+
+
+def _by_name(name: str) -> keras.Model:
     import keras_hub
 
     entry = ENCODERS[name]

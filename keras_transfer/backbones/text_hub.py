@@ -8,32 +8,32 @@ from typing import Any
 import keras
 import keras_hub
 
-from ..core.messages import nearest
+from . import presets
 from .applications import quiet_download
 from .catalog import HUB
 
 _NAMES = {"token_ids", "padding_mask", "segment_ids"}
+_PRESET = "A text encoder is one of kt.backbones.text_names(), a preset of keras-hub"
+_HELP = "Without a network give the folder of a preset."
 
 
-def check_preset(preset: str) -> str:
-    """A preset's name, handle or folder without the "hub:" before it; what can be none is refused before any download."""
-    preset = preset.removeprefix(HUB)
-    known = keras_hub.models.Backbone.presets
-    if preset not in known and "://" not in preset and not Path(preset).expanduser().is_dir():
-        raise ValueError(
-            "A text encoder is one of kt.backbones.text_names(), a preset of keras-hub, a handle like kaggle://..., or a "
-            f"folder that exists. {nearest(preset, known)} Received: {preset!r}"
-        )
-    return preset
+def check_preset(preset: str, *, weights: bool, tokenizer: bool) -> str:
+    """A preset's name, handle or folder without the "hub:" before it; what can be none is refused before any download.
+
+    weights, tokenizer: whether those of the preset are wanted; a folder must hold them then.
+    """
+    preset = presets.check_preset(preset.removeprefix(HUB), _PRESET)
+    return presets.check_folder(preset, weights=weights, tokenizer=tokenizer)
 
 
 def from_preset(preset: str, load_weights: bool) -> keras.Model:
     """The encoder of a preset, named `backbone`."""
     try:
         with quiet_download():
-            found = keras_hub.models.Backbone.from_preset(_path(preset), load_weights=load_weights, name="backbone")
+            path = presets.preset_path(preset)
+            found = keras_hub.models.Backbone.from_preset(path, load_weights=load_weights, name="backbone")
     except Exception as error:  # a missing file, a network that is not there, a damaged archive: all differ
-        raise _not_loaded(preset, error) from error
+        raise presets.not_loaded(preset, error, _HELP) from error
     return check_encoder(found)
 
 
@@ -41,9 +41,9 @@ def tokenizer_from_preset(preset: str) -> Any:
     """The tokenizer of a preset."""
     try:
         with quiet_download():
-            return keras_hub.tokenizers.Tokenizer.from_preset(_path(preset))
+            return keras_hub.tokenizers.Tokenizer.from_preset(presets.preset_path(preset))
     except Exception as error:
-        raise _not_loaded(preset, error) from error
+        raise presets.not_loaded(preset, error, _HELP) from error
 
 
 def check_encoder(backbone: keras.Model) -> keras.Model:
@@ -133,16 +133,3 @@ def _of_family(base: Any, backbone: keras.Model) -> Any:
 
 def _below(base: Any) -> list[Any]:
     return [one for child in base.__subclasses__() for one in (child, *_below(child))]
-
-
-def _not_loaded(preset: str, error: Exception) -> ValueError:
-    reason = str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
-    return ValueError(
-        f"The preset could not be loaded ({reason[:200]}). Without a network give the folder of a preset. "
-        f"Received: {preset!r}"
-    )
-
-
-def _path(preset: str) -> str:
-    folder = Path(preset).expanduser()
-    return str(folder) if folder.is_dir() else preset

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from .tasks import check_backbone, resolve
+from .tasks import as_delimiter, check_backbone, resolve
 
 
 class RunConfig(BaseModel):
@@ -39,6 +39,9 @@ class RunConfig(BaseModel):
         description="Column of the texts, by name or number; given twice: pairs of texts. Found where usual.",
     )
     label_column: str | None = Field(None, description="Column of the labels, by name or number; found where usual.")
+    delimiter: str | None = Field(
+        None, description="What separates the columns of a table that is not what it ends in, such as ';' or tab."
+    )
     max_length: int | None = Field(
         None, ge=3, description="Tokens that are kept of a text; by default 128, or what the encoder has room for."
     )
@@ -137,6 +140,12 @@ class RunConfig(BaseModel):
         if isinstance(value, (list, tuple)):
             return tuple(map(cls._columns, value))
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _one_character(cls, value: Any) -> Any:
+        """A tab is hard to type in a shell."""
+        return as_delimiter(value) if isinstance(value, str) else value
 
     @field_validator("channels")
     @classmethod

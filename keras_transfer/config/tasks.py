@@ -39,7 +39,7 @@ TASKS = {
         weights="pretrained",
         strategy="full",
         batch_size=32,
-        only=("text_columns", "label_column", "max_length", "pooling", "vocabulary", "method", "rank"),
+        only=("text_columns", "label_column", "delimiter", "max_length", "pooling", "vocabulary", "method", "rank"),
     ),
 }
 
@@ -84,6 +84,14 @@ def resolve(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
     chosen = {"task": name, "backbone": task.backbone, "strategy": strategy, **_epochs(name, strategy, scratch)}
     found = {**values, "weights": weights}
     return {**found, **{key: value for key, value in chosen.items() if found.get(key) is None}}
+
+
+def as_delimiter(value: str) -> str:
+    """The character that a person means: `tab`, and what a shell leaves of one, stand for it."""
+    found = {"tab": "\t", "\\t": "\t"}.get(value, value)
+    if len(found) != 1:
+        raise ValueError(f"`delimiter` must be one character, or 'tab'. Received: {value!r}")
+    return found
 
 
 def check_backbone(task: str, name: str) -> None:

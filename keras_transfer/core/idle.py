@@ -1,4 +1,4 @@
-"""Layers whose output nobody takes, such as BERT's pooler where the tokens are averaged: they cannot learn."""
+"""Layers that have no part in the output, such as BERT's pooler where the tokens are averaged: they cannot learn."""
 
 import keras
 
@@ -8,16 +8,19 @@ from .surgery import functional, steps, walk
 def idle_layers(model: keras.Model) -> set[int]:
     """The ids of the layers inside nested models from which nothing reaches the output of `model`, with all below them.
 
-    Training one would change nothing but by weight decay, and Keras would warn that it has no gradient.
+    A layer with a switch says itself that it is `idle`: an adapter that is off. Training one would change nothing but by
+    weight decay, and Keras would warn that it has no gradient.
     """
+    off = {id(one) for one in walk(model) if getattr(one, "idle", False) is True}
     graph = functional(model)
     if graph is None:
-        return set()
+        return off
     used: dict[int, keras.layers.Layer] = {}
     seen: dict[int, keras.layers.Layer] = {}
     _follow(graph, {id(tensor) for tensor in graph.outputs}, used, seen)
     kept = {id(below) for layer in used.values() for below in walk(layer) if functional_part(layer) is None}
-    return {id(below) for key, layer in seen.items() if key not in used for below in walk(layer)} - kept - set(used)
+    unused = {id(below) for key, layer in seen.items() if key not in used for below in walk(layer)}
+    return (unused - kept - set(used)) | off
 
 
 def functional_part(layer: object) -> keras.Model | None:

@@ -79,6 +79,10 @@ class ImageData(SplitData):
         """
         return self._scan() if self._scan else None
 
+    def _what(self) -> tuple[str, str]:
+        height, width = self.image_size
+        return "pictures", f", {height} x {width} x {self.channels} ({self.resize})"
+
     def _dataset(self, split: str, shuffle: bool = False) -> Any:
         return dataset(self.splits[split], self.batch_size, shuffle=shuffle, seed=self.seed)
 

@@ -43,6 +43,17 @@ class SplitData:
         name = "test" if "test" in self.splits else "validation"
         return name, self.splits[name]
 
+    @property
+    def title(self) -> str:
+        """One line: what it is, and how much of it."""
+        what, more = self._what()
+        count = sum(map(len, self.splits.values()))
+        return f"{type(self).__name__}: {count:,} {what} of {len(self.class_names)} classes{more}"
+
+    @abstractmethod
+    def _what(self) -> tuple[str, str]:
+        """What its samples are called, and what else there is to say in one line."""
+
     def write_split(self, path: str | Path) -> Path:
         """Write a CSV with the header path,label,split.
 

@@ -17,7 +17,7 @@ def as_text(data: Any) -> str:
     for name, *counts in [head, *rows]:
         numbers = [count.rjust(width) for count, width in zip(counts, widths[1:], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *numbers]))
-    return "\n".join([_title(data), *lines, *notes])
+    return "\n".join([data.title, *lines, *notes])
 
 
 def as_html(data: Any) -> str:
@@ -27,19 +27,7 @@ def as_html(data: Any) -> str:
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     below = "".join(f"<div>{escape(note)}</div>" for note in notes)
     table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div>{escape(_title(data))}</div>{table}{below}"
-
-
-def _title(data: Any) -> str:
-    from .text import TextData
-
-    count = sum(map(len, data.splits.values()))
-    if isinstance(data, TextData):
-        what = "pairs of texts" if data.pairs else "texts"
-        return f"TextData: {count:,} {what} of {len(data.class_names)} classes"
-    height, width = data.image_size
-    form = f"{height} x {width} x {data.channels} ({data.resize})"
-    return f"ImageData: {count:,} pictures of {len(data.class_names)} classes, {form}"
+    return f"<div>{escape(data.title)}</div>{table}{below}"
 
 
 def _table(data: Any) -> tuple[list[str], list[list[str]], list[str]]:

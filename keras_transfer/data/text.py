@@ -89,6 +89,9 @@ class TextData(SplitData):
         """Whether each example is two texts."""
         return not isinstance(self.splits["train"].texts[0], str)
 
+    def _what(self) -> tuple[str, str]:
+        return "pairs of texts" if self.pairs else "texts", ""
+
     def _dataset(self, split: str, shuffle: bool = False) -> Any:
         return dataset(self.splits[split], self.batch_size, shuffle=shuffle, seed=self.seed)
 

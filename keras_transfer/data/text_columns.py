@@ -157,9 +157,8 @@ def _place(column: Column, place: dict[str, int], count: int, name: str, source:
 def _label(names: list[str] | None, rows: list[list[Any]], texts: list[int], count: int, name: str, source: str) -> int:
     if count < 2:
         raise ValueError(
-            f"A table of texts has a text and a label in each line, {name} has one column; name its `delimiter` (of kt.load_texts), "
-            f"or save it as its ending says. "
-            f"Received: {source}"
+            f"A table of texts has a text and a label in each line, {name} has one column; name its `delimiter` (--delimiter), "
+            f"or save it as its ending says. Received: {source}"
         )
     if names is not None:
         found = [at for at, word in enumerate(names) if word.lower() in LABELS and at not in texts]

@@ -13,6 +13,8 @@ from typing import Any
 from .resize import is_picture
 
 ENDINGS = {".tsv": "\t", ".csv": ",", ".jsonl": None, ".ndjson": None}
+SIGNS = (";", "\t", ",", "|")  # what else may stand between columns
+NEARLY_ALL = 0.9
 Cells = dict[str, Any]  # the name of a column, or its number from 0 where there is no header, to what stands there
 
 
@@ -51,7 +53,9 @@ def holds_texts(folder: Path) -> bool:
 
 
 def read_lines(path: Path, delimiter: str | None = None) -> Lines:
-    """Read a table; `delimiter` in place of the one that its ending says. `columns` is left open where cells are."""
+    """Read a table; `delimiter` in place of the one that its ending says, JSON lines have none. `columns` is left open where
+    cells are.
+    """
     ending = _ending(path)
     if ending not in ENDINGS and delimiter is None:
         raise ValueError(
@@ -59,11 +63,13 @@ def read_lines(path: Path, delimiter: str | None = None) -> Lines:
             f"Received: {str(path)!r}"
         )
     text = decoded(path)
-    if ENDINGS.get(ending, "") is None and delimiter is None:
+    if ENDINGS.get(ending, "") is None:
         return _json_lines(path.name, text)
-    delimiter = delimiter or str(ENDINGS[ending])
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
-        raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}")
+    if delimiter is None:
+        delimiter = str(ENDINGS[ending])
+        _check_delimiter(path, text, delimiter)
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
+        raise ValueError(f"`delimiter` must be one character, no quote and no end of line. Received: {delimiter!r}")
     return Lines(path.name, None, list(_rows(text, delimiter)))
 
 
@@ -83,6 +89,25 @@ def decoded(path: Path) -> str:
             f"Texts must be UTF-8; save the file so. Received: {str(path)!r}, whose line {line} holds the byte "
             f"0x{content[error.start]:02x}"
         ) from None
+
+
+def _check_delimiter(path: Path, text: str, delimiter: str) -> None:
+    """A `ValueError` where the first line lacks what its ending says, and something else stands in it and in nearly all."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    first = lines[0] if lines else delimiter
+
+    def in_nearly_all(sign: str) -> bool:
+        return sum(sign in line for line in lines[1:]) >= NEARLY_ALL * len(lines[1:])
+
+    if delimiter in first or (delimiter == "\t" and in_nearly_all(delimiter)):  # no text holds a tab, many hold commas
+        return
+    for sign in SIGNS:
+        if sign in first and in_nearly_all(sign):
+            shown = "tab" if sign == "\t" else f"'{sign}'"
+            raise ValueError(
+                f"The columns of {path.name} are not separated by {delimiter!r}, as its ending says, but it seems by {sign!r}; "
+                f"name it: delimiter={sign!r} (--delimiter {shown}). Received: {str(path)!r}"
+            )
 
 
 def _rows(text: str, delimiter: str) -> Iterator[Line]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.resize import RESIZES, decode
-from . import text_io
+from . import io_output, text_io
 from .precisions import PRECISIONS
 
 NAME = "io.json"
@@ -30,7 +30,7 @@ _LAYOUT: dict[str, Any] = {
         "resize": str,
         "image_size": list,
     },
-    "output": {"name": str, "shape": list, "dtype": str, "meaning": str, "labels": list},
+    "output": io_output.LAYOUT,
     "reference": {"png": str, "expected": list},
 }
 _FILE = {"precision": str, "sha256": str, "tolerance": float}
@@ -56,13 +56,7 @@ def describe_io(picture: np.ndarray, expected: np.ndarray, labels: Sequence[str]
             "resize": resize,
             "image_size": [height, width],
         },
-        "output": {
-            "name": "probabilities",
-            "shape": [1, len(labels)],
-            "dtype": "float32",
-            "meaning": "class probabilities",
-            "labels": list(labels),
-        },
+        "output": io_output.describe_output(labels),
         "reference": {
             "png": base64.b64encode(buffer.getvalue()).decode(),
             "expected": [float(value) for value in expected],
@@ -107,8 +101,7 @@ def read_io(path: str | Path) -> dict[str, Any]:
     )
     fits = {
         **(text_io.fits(found) if text else of_pictures),
-        "output/dtype": out["dtype"] == "float32",
-        "output/labels": all(isinstance(one, str) for one in out["labels"]) and out["shape"] == [1, len(out["labels"])],
+        **io_output.fits(out),
         "reference/expected": all(len(one["expected"]) == len(out["labels"]) for one in answers),
     }
     if wrong := [name for name, good in fits.items() if not good]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .io_output import describe_output
+
 NAME = "token_ids"
 LAYOUT: dict[str, Any] = {
     "input": {
@@ -43,13 +45,7 @@ def describe_text_io(
             "pad_id": pad_id,
             "vocabulary": vocabulary,
         },
-        "output": {
-            "name": "probabilities",
-            "shape": [1, len(labels)],
-            "dtype": "float32",
-            "meaning": "class probabilities",
-            "labels": list(labels),
-        },
+        "output": describe_output(labels),
         "reference": {"token_ids": [int(one) for one in ids], "expected": [float(one) for one in expected]},
     }
 

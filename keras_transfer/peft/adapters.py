@@ -19,6 +19,8 @@ _LETTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-
 
 def check_name(model: keras.Model, name: str) -> str:
     """A name for a new adapter: a word of letters, digits, `_`, `-` and `.` that no adapter of `model` has."""
+    if isinstance(model, Injected):
+        _check_outside(model)
     if not isinstance(name, str) or not name or not set(name) <= _LETTERS:
         raise ValueError(f"An adapter's name must be of letters, digits, '_', '-' and '.'. Received: {name!r}")
     if name in adapter_names(model):
@@ -33,6 +35,15 @@ def check_injected(model: Any) -> Injected:
     return model
 
 
+def _check_outside(model: Injected) -> None:
+    """A `ValueError` within `disabled`, which puts back the gates and the head that it found."""
+    if model.held.disabled:
+        raise ValueError(
+            "Adapters come, change and go outside `kt.peft.disabled`, which puts back what it found; do it behind the block. "
+            f"Received: model {model.name!r} with its adapters disabled"
+        )
+
+
 def activate(model: Injected, name: str | Sequence[str], *, head: str | None = None) -> Injected:
     """Let the adapter `name` (or several, whose additions add up) count and train, and no other.
 
@@ -44,7 +55,7 @@ def activate(model: Injected, name: str | Sequence[str], *, head: str | None = N
 
     Example: `kt.peft.activate(model, "german").predict(texts)`
     """
-    check_injected(model)
+    _check_outside(check_injected(model))
     names = [name] if isinstance(name, str) else list(dict.fromkeys(name))
     if not names:
         raise ValueError(f"Name at least one adapter, or use `disabled(model)`. Received: name={name!r}")
@@ -89,20 +100,22 @@ def active(model: Injected) -> list[str]:
 
 @contextlib.contextmanager
 def disabled(model: Injected) -> Iterator[Injected]:
-    """Within this block no adapter counts, and the head is the base's: the model is the base.
+    """Within this block no adapter counts, and the head is the base's: the model is the base, and does not train.
 
     Example:
         with kt.peft.disabled(model):
             before = model.predict(texts)
     """
-    gates, live = check_injected(model).gates, model.heads.live
+    gates, live, before = check_injected(model).gates, model.heads.live, model.held.disabled
     values = [ops.convert_to_numpy(gate) for gate in gates]
     model.heads.show(BASE)
     for gate in gates:
         gate.assign(0.0)
+    model.held.disabled = True
     try:
         yield model
     finally:
+        model.held.disabled = before
         model.heads.show(live)
         for gate, value in zip(gates, values, strict=True):
             gate.assign(value)
@@ -118,7 +131,7 @@ def eject(model: Injected, name: str | None = None) -> keras.Model:
 
     Example: `base = kt.peft.eject(model)`
     """
-    check_injected(model)
+    _check_outside(check_injected(model))
     names = adapter_names(model) if name is None else [name]
     for one in names:
         adapters_called(model, one)

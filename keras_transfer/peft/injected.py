@@ -43,7 +43,7 @@ class Injected(Functional):  # type: ignore[valid-type, misc]
         Functional.__init__(self, inputs=graph.input, outputs=graph.output, name=base.name)
         # Held where Keras does not look: as a sublayer the base would count and log everything twice.
         self.held = SimpleNamespace(
-            base=base, config=config, start=start, replaced=[*replaced], heads=None, stepped=True
+            base=base, config=config, start=start, replaced=[*replaced], heads=None, stepped=True, disabled=False
         )
         self.held.heads = Heads(self, heads or {}, live)
 
@@ -93,9 +93,23 @@ class Injected(Functional):  # type: ignore[valid-type, misc]
         return self.base.preprocess_samples(*args, **kwargs)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As the base would, with its own defaults for what is not given."""
+        """As the base would, with its own defaults for what is not given; a `ValueError` within `disabled`."""
+        self._check_enabled()  # our own fits compile the whole, and fit a part
         self.base.compile(*args, **kwargs)
         super().compile(**compile_arguments(self.base))
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """What `fit` and `train_on_batch` ask for, as Keras makes it; a `ValueError` within `disabled`."""
+        self._check_enabled()
+        return super().make_train_function(force)
+
+    def _check_enabled(self) -> None:
+        """Within `disabled` the head is the base's, whose values come back, and no adapter has a gradient."""
+        if self.held.disabled:
+            raise ValueError(
+                "What trains within `kt.peft.disabled` would be lost; compile before the block, and fit behind it. "
+                f"Received: model {self.name!r} with its adapters disabled"
+            )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the file says; the optimizer gets its variables, and Keras loads their state."""

@@ -16,7 +16,7 @@ from .places import Adapters, adapter_names, adapters_called, places, put_around
 from .targets import find_targets, head_layers
 from .wrapper import Adapter, Injection
 
-AUTO = "auto"
+AUTO, LIKE = "auto", "like"
 STEPS = ("train_step", "test_step", "predict_step", "compute_loss")
 
 
@@ -57,7 +57,8 @@ def inject(
     _check_model(model)
     check_name(model, name)
     head = _head(model, train)
-    targets = [one for one in find_targets(model, kind, where, settings) if all(one.layer is not each for each in head)]
+    whole = {id(one) for one in head}
+    targets = [one for one in find_targets(model, kind, where, settings) if id(one.layer) not in whole]
     if not targets:
         raise ValueError(
             "What trains whole takes no adapter; name other layers in `where`, or say `train=None`. "
@@ -98,12 +99,13 @@ def wrap(model: keras.Model) -> Injected:
 
 
 def add_adapter(
-    model: Injected, name: str, *, like: str | None = None, train: Where = AUTO, **settings: Any
+    model: Injected, name: str, *, like: str | None = None, train: Where = LIKE, **settings: Any
 ) -> Injected:
     """Add one more adapter, at the layers and with the settings of the adapter `like` (the first by default).
 
-    `settings` are those that differ. The new adapter neither counts nor trains before `activate(model, name)`. For other
-    layers or another method call `inject` on the injected model. Returns the model.
+    `settings` are those that differ. train: what of the base trains with it, "like" what trains with that adapter, or what
+    `inject` takes; a layer that trains whole takes no adapter, here as there. The new adapter neither counts nor trains
+    before `activate(model, name)`. For other layers or another method call `inject` on the injected model. Returns the model.
 
     Example: `kt.peft.activate(kt.peft.add_adapter(model, "german", rank=4), "german")`
     """
@@ -114,17 +116,27 @@ def add_adapter(
         raise ValueError(f"The model has no adapter to take after; call `inject`. Received: model {model.name!r}")
     like = names[0] if like is None else like
     adapters_called(model, like)
-    paths, head = places(model), _head(model, train)
+    same = isinstance(train, str) and train == LIKE
+    paths, head = places(model), model.heads.layers_of(like) if same else _head(model, train)
+    whole = {paths[id(one)] for one in head}
     kinds = {type(one): one.method for one in model.injections if like in one.adapters}
     for key in settings:
         if not any(key in kind.settings({}) for kind in kinds):
             next(iter(kinds)).settings({key: settings[key]})  # which says what is wrong
     wanted: dict[str, dict[str, Adapters]] = {}
     for one in model.injections:
-        if like in one.adapters:
+        if like in one.adapters and paths[id(one)] not in whole:
             known = type(one).settings({})
             theirs = {**one.adapters[like].settings, **{key: value for key, value in settings.items() if key in known}}
             wanted.setdefault(kinds[type(one)], {})[paths[id(one)]] = {name: type(one).settings(theirs)}
+    if not wanted:
+        raise ValueError(
+            "What trains whole takes no adapter; leave `train` out, or call `inject` for other layers. "
+            f"Received: train={train!r}, and {like!r} stands at {sorted(whole)}"
+        )
+    for method, adapters in wanted.items():  # some take all of their layers or none
+        layers = [one.innermost for one in model.injections if one.method == method and paths[id(one)] in adapters]
+        get("injection", method).spread(model, layers, dict(next(iter(adapters.values()))[name]))
     _put(model, wanted, name, head)
     for adapter in adapters_called(model, name):
         adapter.gate.assign(0.0)

@@ -85,7 +85,7 @@ class LoRA(Injection):
     def call(self, x: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """The base, and beside it each adapter that is switched on."""
         adapters = self.adapters.values()
-        if training and folds(self.base, self.form, adapters):
+        if training and folds(self.base, self.form, x, adapters):
             y = folded(self.base, self.form, x, adapters)
             y = y if self.base.bias is None else ops.add(y, self.base.bias)
             for adapter in adapters:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ..backbones.text_inputs import text_inputs
 from ..core.selection import named_layers
 from ..core.surgery import steps
 from .prompt_places import graphs
@@ -32,20 +33,27 @@ def begin(model: Any, name: str, settings: dict[str, Any]) -> None:
 
 
 def _ids(model: Any, size: int, settings: dict[str, Any]) -> np.ndarray:
-    tokenizer = getattr(getattr(model, "preprocessor", None), "tokenizer", None)
+    tokenizer = _tokenizer(model)
     if settings["text"] is None:
         special = set(getattr(tokenizer, "special_token_ids", None) or [])
         words = np.array([one for one in range(size) if one not in special])
         return np.random.default_rng(settings["seed"]).choice(words, settings["length"])
     if tokenizer is None:
         raise ValueError(
-            "`text` needs a model with a preprocessor that reads it (a keras-hub task); leave it out, or inject the task. "
-            f"Received: text={settings['text']!r} for model {model.name!r}"
+            "`text` needs a tokenizer in the model: build it with `tokenizer` or `vocabulary` (kt.build_text_classifier), inject a "
+            f"task of keras-hub with its preprocessor, or leave `text` out. Received: text={settings['text']!r} for {model.name!r}"
         )
     ids = [int(one) for one in np.asarray(ops.convert_to_numpy(tokenizer(settings["text"]))).reshape(-1)]
     if not ids:
         raise ValueError(f"`text` must hold at least one word. Received: {settings['text']!r}")
     return np.resize(ids, settings["length"])
+
+
+def _tokenizer(model: Any) -> Any:
+    """That of a task's preprocessor, or of our own text models; None where the model takes token ids only."""
+    found = getattr(getattr(model, "preprocessor", None), "tokenizer", None)
+    layer = text_inputs(model) if found is None else None
+    return found if layer is None else layer.tokenizer
 
 
 def _read(model: Any, holder: Injection, name: str, ids: np.ndarray) -> Any:

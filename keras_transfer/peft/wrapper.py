@@ -24,6 +24,11 @@ class Adapter(keras.layers.Layer):
         self.gate = self.add_weight(name="gate", shape=(), initializer="ones", trainable=False)
         self.built = True
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is switched off, and so has no part in the output."""
+        return not ops.convert_to_numpy(self.gate)
+
     def add(self, name: str, shape: Iterable[int], initializer: Any = "zeros", **settings: Any) -> keras.Variable:
         """Make a weight of that name; it is read as the attribute of that name."""
         weight = self.add_weight(name=name, shape=tuple(shape), initializer=initializer, **settings)
@@ -68,6 +73,8 @@ class Injection(keras.layers.Layer):
         self.path_of_base = path
         self.borrowed: list[str] = []
         self.base = base
+        if base.activity_regularizer is not None:  # of what comes out here; a folded step has no output of the base
+            self.borrow("activity_regularizer", None)
         self.adapters: dict[str, Adapter] = {}
         self.supports_masking = base.supports_masking
         # Arguments are bound as the base's own call binds them; `training` reaches the base through Keras' call context.

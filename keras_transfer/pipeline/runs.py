@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config.tasks import as_delimiter
 from .folder import RUNS, is_run
 from .tasks import task_of
 
@@ -39,13 +40,25 @@ def labels_of(path: Path) -> list[str]:
 
 
 def evaluate_run(
-    run: str | Path, data: str | Path, *, on_bad: str = "raise", show_progress: bool | None = None, say: Any = print
+    run: str | Path,
+    data: str | Path,
+    *,
+    on_bad: str = "raise",
+    delimiter: str | None = None,
+    show_progress: bool | None = None,
+    say: Any = print,
 ) -> tuple[str, Any]:
     """Judge a run on other pictures or texts: which split was read ("all" where there are none), and the report.
+
+    delimiter: what separates the columns of a table of texts, by default what did in the run.
 
     Example: `split, report = kt.pipeline.evaluate_run("saved_models/flowers", "new_flowers/")`
     """
     path, config = open_run(run)
+    if delimiter is not None:
+        if config.get("task") != "text":
+            raise ValueError(f"`delimiter` is for tables of texts; leave it out. Received: delimiter={delimiter!r}")
+        config = {**config, "delimiter": as_delimiter(delimiter)}
     from ..core.saving import load
     from ..evaluate import evaluate
     from .opening import tell_skipped

@@ -11,7 +11,7 @@ NOUN = "text"
 
 
 def resolve(config: RunConfig) -> dict[str, Any]:
-    """Nothing more than the config says; a weights file or a vocabulary that cannot be read is refused."""
+    """Nothing more than the config says; a preset that there is not, and files that cannot be read are refused."""
     if config.weights not in ("none", "pretrained"):
         check_weights(Path(config.weights), "pretrained")
     if config.vocabulary is not None and not Path(config.vocabulary).expanduser().is_file():
@@ -22,6 +22,9 @@ def resolve(config: RunConfig) -> dict[str, Any]:
         raise ValueError(
             f"`method: {config.method}` freezes the encoder itself; leave `strategy` out. Received: {config.strategy!r}"
         )
+    from ..backbones.text_encoder import check_name
+
+    check_name(config.backbone, _weights(config), own_words=config.vocabulary is not None)
     return {}
 
 
@@ -57,7 +60,7 @@ def build(config: RunConfig, data: Any) -> Any:
     model = build_text_classifier(
         config.backbone,
         len(data.class_names),
-        weights=None if config.weights == "none" else config.weights,
+        weights=_weights(config),
         vocabulary=config.vocabulary,
         max_length=config.max_length,
         pooling=config.pooling,
@@ -139,11 +142,16 @@ def as_one(text: str | tuple[str, str]) -> str:
     return text if isinstance(text, str) else "\n".join(text)
 
 
+def _weights(config: RunConfig) -> str | None:
+    return None if config.weights == "none" else config.weights
+
+
 def _columns(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns as `load_texts` takes them: a number stands for its place."""
+    """Columns as `load_texts` takes them, a number stands for its place, and what separates them."""
     columns = [_column(one) for one in config.get("text_columns") or ()]
     label = config.get("label_column")
-    return {"text_columns": columns or None, "label_column": None if label is None else _column(label)}
+    label = None if label is None else _column(label)
+    return {"text_columns": columns or None, "label_column": label, "delimiter": config.get("delimiter")}
 
 
 def _column(name: str) -> str | int:

@@ -1,6 +1,7 @@
 """Text encoders: what goes in is what keras-hub's preprocessors give, pooling by its formula, weights, files."""
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -170,6 +171,20 @@ def test_a_folder_of_a_preset_brings_weights_and_tokenizer(words, tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="could not be loaded"):
         build_text_classifier(str(tmp_path), 2)
+
+
+def test_a_checkpoint_of_transformers_is_a_preset_too(tmp_path):
+    """keras-hub reads its words from the files of its family: `tokenizer.json` need not be there."""
+    sizes = {"vocab_size": 60, "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16}
+    sizes |= {"intermediate_size": 32, "max_position_embeddings": 34, "hidden_dropout_prob": 0.1}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta", **sizes}))
+    (tmp_path / "vocab.json").write_text(json.dumps(bpe().vocabulary))
+    (tmp_path / "merges.txt").write_text("Ġ f\n", encoding="utf-8")
+    model = build_text_classifier(str(tmp_path), 2, weights=None)
+    assert len(model.get_layer("preprocessing").encode(TEXTS)[0]) == len(TEXTS)
+    (tmp_path / "vocab.json").unlink()
+    with pytest.raises(ValueError, match=r"must hold tokenizer\.json"):
+        build_text_classifier(str(tmp_path), 2, weights=None)
 
 
 def test_weights_from_a_file_are_loaded_exactly(text_classifier, tmp_path):

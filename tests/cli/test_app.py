@@ -152,12 +152,18 @@ def test_fit_takes_options_over_the_file_over_the_defaults(pipeline, capsys, tmp
 
 
 def test_evaluate_export_and_demo_hand_over(pipeline, capsys, tmp_path):
-    pipeline.evaluate_run = lambda run, data, on_bad, say: ("test", SimpleNamespace(to_dict=lambda: {"accuracy": 0.5}))
+    report = SimpleNamespace(to_dict=lambda: {"accuracy": 0.5})
+    pipeline.evaluate_run = lambda run, data, on_bad, delimiter, say: (
+        "test" if delimiter is None else delimiter,
+        report,
+    )
     pipeline.export_run = lambda run, precisions, data, say: [say(f"{run.name} {one} {data}") for one in precisions]
     pipeline.compress_run = lambda run, size, accuracy_drop, data: f"{run.name} {size} {accuracy_drop} {data}"
     pipeline.run_demo = lambda output, quiet: print(output, quiet)
     assert app.run(["evaluate", "run", "photos", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"split": "test", "accuracy": 0.5}
+    assert app.run(["evaluate", "run", "texts.csv", "--delimiter", ";", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["split"] == ";"
     assert app.run(["export", "run"]) == 0
     assert app.run(["demo", "--quiet", "--output", "here"]) == 0
     assert capsys.readouterr().out == "run float32 None\nhere True\n"

@@ -1,6 +1,8 @@
 """What tables of texts hold that nobody expects: odd cells, odd names, a first line that may be a header."""
 
 import gzip
+import json
+import re
 
 import pytest
 
@@ -44,6 +46,40 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
     path.write_text("text,text,label\na,b,0\nc,d,1\ne,f,0\ng,h,1\n")
     with pytest.raises(ValueError, match="several columns 'text'"):
         load_texts(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sign"),
+    [
+        ("a.csv", "text;label\na film, fine;good\nbad, bad;bad\nc film;good\nd film;bad\n", ";"),
+        ("a.csv", '"text";"label"\n"a film";"good"\n"b; film";"bad"\n"c film";"good"\n"d film";"bad"\n', ";"),
+        ("a.csv", GOOD, "\t"),
+        ("a.tsv", "text,label\na film,good\nb film,bad\nc film,good\nd film,bad\n", ","),
+        ("a.tsv", "text|label\na film|good\nb film|bad\nc film|good\nd film|bad\n", "|"),
+    ],
+)
+def test_another_delimiter_is_seen_and_the_error_names_it(tmp_path, name, content, sign):
+    (tmp_path / name).write_text(content)
+    shown = "tab" if sign == "\t" else f"'{sign}'"
+    with pytest.raises(ValueError, match=re.escape(f"delimiter={sign!r} (--delimiter {shown}). Received: ")):
+        load_texts(tmp_path / name)
+    data = load_texts(tmp_path / name, delimiter=sign)
+    assert data.class_names == ("bad", "good")
+    assert sum(map(len, data.splits.values())) == 4
+
+
+def test_signs_in_texts_are_no_delimiters(tmp_path):
+    """A broken first line is one; JSON lines have no delimiter."""
+    (tmp_path / "a.tsv").write_text("no label; here\n" + GOOD.replace(" film", " film; or, not |"))
+    data = load_texts(tmp_path / "a.tsv", on_bad="skip")
+    assert [name for name, _ in data.skipped] == ["a.tsv:1"]
+    assert sum(map(len, data.splits.values())) == 4
+    rows = [json.dumps({"text": line.split("\t")[0], "label": line.split("\t")[1]}) for line in GOOD.splitlines()]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    assert load_texts(tmp_path / "a.jsonl", delimiter=";").class_names == ("bad", "good")
+    for sign in ('"', "\n", ";;", ""):
+        with pytest.raises(ValueError, match="must be one character, no quote and no end of line"):
+            load_texts(tmp_path / "a.tsv", delimiter=sign)
 
 
 def test_endings_in_capitals(tmp_path):

@@ -31,6 +31,34 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def expect_refused(capsys, tmp_path):
+    """A function that runs a command and expects one sentence with `words`, exit code 2, and nothing left behind."""
+
+    def expect(arguments, words):
+        from keras_transfer.cli.app import run as command
+
+        before = sorted(os.listdir(tmp_path))
+        assert command(arguments) == 2
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        assert captured.err.startswith("Error: ")
+        assert words in captured.err
+        assert sorted(os.listdir(tmp_path)) == before
+
+    return expect
+
+
+@pytest.fixture(scope="session")
+def preset(tmp_path_factory, text_classifier):
+    """A tiny BERT and its tokenizer as a local preset folder of keras-hub."""
+    folder = tmp_path_factory.mktemp("preset")
+    model = text_classifier()
+    model.get_layer("backbone").save_to_preset(str(folder))
+    model.get_layer("preprocessing").tokenizer.save_to_preset(str(folder))
+    return folder
+
+
 SMALL = ["--backbone", "mobilenet_0.25", "--image-size", "32", "--augmentation", "none", "--weights", "none"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -16,16 +17,6 @@ FILES = {
     "model.keras", "freeze.json", "model_float32.tflite", "io.json", "labels.txt", "certificate.json", "metrics.json",
     "predictions.csv", "history.json", "split.csv", "config.yaml", "report.html", "tokenizer.json", "vocabulary.txt",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def preset(tmp_path_factory, text_classifier):
-    """A tiny BERT and its tokenizer as a local preset folder of keras-hub."""
-    folder = tmp_path_factory.mktemp("preset")
-    model = text_classifier()
-    model.get_layer("backbone").save_to_preset(str(folder))
-    model.get_layer("preprocessing").tokenizer.save_to_preset(str(folder))
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +108,27 @@ def test_evaluate_counts_texts_and_names_unknown_labels(text_run, table, capsys,
     (tmp_path / "other.tsv").write_text("text\tlabel\nthe film was good\tgod\na bad film\tbad\n")
     assert command(["evaluate", str(text_run), "other.tsv"]) == 2
     assert "Did you mean 'good'" in capsys.readouterr().err
+
+
+def test_evaluate_separates_columns_as_the_run_did_unless_told(text_run, table, capsys, tmp_path):
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    (tmp_path / "other.csv").write_text("\n".join(map(";".join, rows)))
+    (tmp_path / "other.tsv").write_bytes(table.read_bytes())
+    (tmp_path / "other.jsonl").write_text(
+        "\n".join(json.dumps(dict(zip(rows[0], row, strict=True))) for row in rows[1:])
+    )
+    assert command(["evaluate", str(text_run), "other.csv"]) == 2
+    assert "delimiter=';' (--delimiter ';')" in capsys.readouterr().err
+    assert command(["evaluate", str(text_run), "other.csv", "--delimiter", ";"]) == 0
+    shutil.copytree(text_run, tmp_path / "run")
+    config = yaml.safe_load((text_run / "config.yaml").read_text())
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({**config, "delimiter": ";"}))
+    for asked in (["other.csv"], ["other.tsv", "--delimiter", "tab"], ["other.jsonl"]):
+        capsys.readouterr()
+        assert command(["evaluate", "run", *asked]) == 0
+        assert "on 48 given texts" in capsys.readouterr().out
+    assert command(["evaluate", "run", "other.csv", "--delimiter", ";;"]) == 2
+    assert "`delimiter` must be one character, or 'tab'. Received: ';;'" in capsys.readouterr().err
 
 
 def test_the_report_shows_the_texts_that_were_mistaken(text_run, table):

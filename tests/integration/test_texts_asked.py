@@ -1,12 +1,15 @@
 """Texts on the command line: what is a pair, what is a file, and what is told of settings and data that do not fit."""
 
 import pytest
+import yaml
 
 import keras_transfer as kt
 from keras_transfer.cli.app import run as command
 from keras_transfer.cli.predict import as_given, find_texts
 from keras_transfer.config import make_config, write_config
 from keras_transfer.pipeline.choices import unused
+from keras_transfer.pipeline.resuming import settle
+from keras_transfer.pipeline.texts import read
 
 
 def test_a_tab_makes_a_pair_only_where_pairs_are_known(tmp_path, text_classifier):
@@ -38,6 +41,19 @@ def test_a_folder_of_texts_says_which_task_it_is_for(tmp_path, capsys):
 def test_what_is_for_pictures_says_so(asked):
     with pytest.raises(TypeError, match=r"must be an ImageData.*Received: TextData"):
         asked(kt.TextData.from_arrays(["a", "b", "c", "d"], [0, 1, 0, 1]))
+
+
+def test_the_delimiter_is_read_again_and_a_run_goes_on_with_it(tmp_path):
+    (tmp_path / "reviews.csv").write_text("text;label\na film, fine;good\nb;bad\nc;good\nd;bad\n")
+    told = {"data": "reviews.csv", "text_columns": "0", "label_column": "1"}
+    config = make_config({**told, "delimiter": ";"})
+    written = yaml.safe_load(write_config(tmp_path / "config.yaml", config).read_text())
+    for again in (config.model_dump(), written):
+        assert read(again).class_names == ("bad", "good")
+    settle(config, tmp_path)
+    settle(make_config({**told, "delimiter": ";", "resume": True}), tmp_path)
+    with pytest.raises(ValueError, match=r"`delimiter` must be ';'\. Received: '\|'"):
+        settle(make_config({**told, "delimiter": "|", "resume": True}), tmp_path)
 
 
 def test_notes_on_settings_without_use():

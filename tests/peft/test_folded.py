@@ -51,8 +51,8 @@ LAYERS = [
 def test_it_is_the_product_form(layer, shape, bias):
     layer = type(layer).from_config(layer.get_config())
     model, injection = injected(layer, shape, bias=bias)
-    assert folds(injection.base, injection.form, injection.adapters.values())
-    x = RANDOM.normal(size=(2, *shape)).astype("float32")
+    x = RANDOM.normal(size=(8, *shape)).astype("float32")
+    assert folds(injection.base, injection.form, x, injection.adapters.values())
     for one, other in zip(learned(model, x, True), learned(model, x, False), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
@@ -64,6 +64,49 @@ def test_at_the_start_it_is_the_base_to_the_bit():
     batch = RANDOM.normal(size=(2, 6, 4)).astype("float32")
     before = ops.convert_to_numpy(base(batch))
     np.testing.assert_array_equal(peft.inject(base, "lora", "d", train=None)(batch, training=True), before)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_gradient_of_a_gradient_goes_through_the_kernel(traced):
+    """A penalty on the gradient of x, as it is taken against adversarial examples, moves A and B as the product form does."""
+    import tensorflow as tf
+
+    x = keras.Input((4,))
+    h = keras.layers.Dense(6, activation="tanh", name="first")(x)
+    model = peft.inject(
+        keras.Model(x, keras.layers.Dense(3, name="last")(h)), "lora", ["first", "last"], train=None, rank=2
+    )
+    for one in model.trainable_variables:
+        one.assign(0.3 * RANDOM.normal(size=one.shape))
+    batch = tf.constant(RANDOM.normal(size=(5, 4)).astype("float32"))
+
+    def moved(training):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(batch)
+                loss = ops.sum(ops.square(model(batch, training=training)))
+            penalty = ops.sum(ops.square(inner.gradient(loss, batch)))
+        return outer.gradient(penalty, [one.value for one in model.trainable_variables])
+
+    moved = tf.function(moved) if traced else moved
+    for one, other in zip(moved(True), moved(False), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(other).max())
+
+
+def test_a_regularizer_of_the_output_takes_what_comes_out():
+    """Of the adapters too, in a folded step and without; the base has it back when it comes home."""
+    x = keras.Input((4,))
+    layer = keras.layers.Dense(3, activation="relu", activity_regularizer=keras.regularizers.L2(1.0), name="d")
+    model = peft.inject(keras.Model(x, layer(x)), "lora", "d", train=None, rank=2)
+    for one in model.trainable_variables:
+        one.assign(RANDOM.normal(size=one.shape))
+    batch = RANDOM.normal(size=(5, 4)).astype("float32")
+    for training in (True, False):
+        y = ops.convert_to_numpy(model(batch, training=training))
+        np.testing.assert_allclose([float(one) for one in model.losses], [np.square(y).sum() / len(y)], rtol=1e-5)
+    base = peft.eject(model)
+    y = ops.convert_to_numpy(base(batch))
+    np.testing.assert_allclose([float(one) for one in base.losses], [np.square(y).sum() / len(y)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +125,9 @@ def test_which_kernels_are_matrices(equation, is_matrix):
     assert split_equation(equation).is_matrix is is_matrix
 
 
-@pytest.mark.parametrize("case", ["dropout", "half", "trainable", "int8"])
+@pytest.mark.parametrize("case", ["dropout", "half", "trainable", "int8", "small"])
 def test_otherwise_the_product_form_stays(case):
-    """What A does not see whole, a kernel that trains, that would round, or that is quantised, is not folded."""
+    """What A does not see whole, a kernel that trains, that would round, is quantised or larger than x, is not folded."""
     x = keras.Input((8,))
     layer = keras.layers.Dense(4, name="d", dtype="bfloat16" if case == "half" else "float32")
     base = keras.Model(x, layer(x))
@@ -94,6 +137,7 @@ def test_otherwise_the_product_form_stays(case):
     (injection,) = model.injections
     if case == "trainable":
         injection.base.kernel.trainable = True
-    assert not folds(injection.base, injection.form, injection.adapters.values())
+    x = np.ones((2 if case == "small" else 4, 8), "float32")
+    assert not folds(injection.base, injection.form, x, injection.adapters.values())
     model.compile("sgd", "mse")
     assert np.isfinite(model.fit(np.ones((4, 8)), np.ones((4, 4)), verbose=0).history["loss"][0])

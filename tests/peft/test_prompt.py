@@ -129,6 +129,23 @@ def test_a_prompt_of_a_text(tiny):
     np.testing.assert_array_equal(prompt_of(model).prompt, rows[[5, 6, 5]])
 
 
+@pytest.mark.parametrize("at", ["tokens", "embeddings"])
+def test_a_prompt_of_a_text_by_the_tokenizer_of_our_own_classifier(text_classifier, at):
+    """Its layer `preprocessing` holds one; the words are 10 and 11 of its vocabulary, and none is a special token."""
+    model = text_classifier(max_length=16)
+    backbone = model.get_layer("backbone")
+    given = [np.array([[10, 11, 10]]), np.ones((1, 3)), np.zeros((1, 3))]
+    read = keras.Model([backbone.input[name] for name in ("token_ids", "padding_mask", "segment_ids")],
+                       backbone.get_layer("embeddings_layer_norm").output)  # fmt: skip
+    right = {"tokens": np.asarray(backbone.token_embedding.embeddings)[[10, 11, 10]], "embeddings": read(given)[0]}
+    model = peft.inject(model, "prompt", length=3, at=at, text="good bad")
+    np.testing.assert_allclose(prompt_of(model).prompt, right[at], atol=1e-6)
+    drawn = peft.inject(text_classifier(), "prompt", length=200, at="tokens")
+    table = np.asarray(drawn.get_layer("backbone").token_embedding.embeddings)
+    apart = np.abs(np.asarray(prompt_of(drawn).prompt)[:, None] - table[None, [0, 2, 3, 4]]).sum(-1)
+    assert apart.min() > 0
+
+
 def test_length_times_width_weights_and_the_words_learn(tiny):
     keras.utils.set_random_seed(0)
     model = peft.inject(tiny.distil_bert(), "prompt", length=5, train=None)
@@ -163,11 +180,19 @@ def test_what_is_refused(tiny):
         peft.inject(tiny.bert(), "prompt", at="end")
     with pytest.raises(ValueError, match="must fit into the 8 positions"):
         peft.inject(tiny.bert(), "prompt", length=1, at="tokens")(tiny.BERT_INPUT)
-    with pytest.raises(ValueError, match="`text` needs a model with a preprocessor"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs a tokenizer in the model.*build_text_classifier.*task of keras-hub.*text='good'",
+    ):
         peft.inject(tiny.bert(), "prompt", text="good")
     shared = tiny.hub().AlbertBackbone(**tiny.SIZES, embedding_dim=16, max_sequence_length=8)
     with pytest.raises(ValueError, match="each run once"):
         peft.inject(shared, "prompt")
+    model = peft.inject(long_bert(tiny), "prompt", length=2, at="tokens", train=None)
+    for start in ("words", "normal"):
+        with pytest.raises(ValueError, match=r"takes the whole model.*Received: \d+ of \d+ places"):
+            peft.add_adapter(model, "other", start=start, train="token_embedding")
+    assert peft.adapter_names(model) == ["default"]
     model = peft.inject(long_bert(tiny), "prompt", length=2)
     with pytest.raises(ValueError, match="must agree on `at` and `pool`"):
         peft.inject(model, "prompt", length=2, at="tokens", name="other")

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from keras_transfer import peft
+from keras_transfer.core.freezing import unfreeze
 from keras_transfer.core.saving import load, save
+from keras_transfer.tuning import tune
 
 LABELS = np.array([0, 1, 2, 0])
 
@@ -157,6 +159,87 @@ def test_the_head_of_what_was_ejected_does_not_train(tiny):
     assert model.trainable_variables == []
     peft.activate(model, ["a", "a"])
     assert [one.path.split("/")[0] for one in model.trainable_variables] == ["first", "first", "last", "last"]
+
+
+def test_one_more_adapter_trains_what_the_one_it_is_like_trains(tiny):
+    """A head is claimed only where that one has a head, and what trains whole takes no adapter."""
+    model = peft.inject(tiny.dense(), "lora", ["first", "last"], rank=2, train=None)
+    peft.activate(peft.add_adapter(model, "second"), ["default", "second"])
+    assert model.heads.layers == {"default": [], "second": []}
+    assert {one.path.split("/")[-1] for one in model.trainable_variables} == {"lora_a", "lora_b"}
+    with pytest.raises(
+        ValueError, match=r"takes no adapter; leave `train` out.*'default' stands at \['first', 'last'\]"
+    ):
+        peft.add_adapter(model, "third", train=["first", "last"])
+    assert peft.adapter_names(model) == ["default", "second"]
+    peft.activate(peft.add_adapter(model, "third", train="last"), "third")  # in place of the adapter that stands there
+    assert [one.path for one in model.trainable_variables if "lora" in one.path] == [
+        "first/third/lora_a",
+        "first/third/lora_b",
+    ]
+    assert model.heads.layers["third"] == ["last"]
+    peft.add_adapter(model, "fourth", like="third")
+    assert model.heads.layers["fourth"] == ["last"]
+    with pytest.raises(ValueError, match="What trains whole takes no adapter"):
+        peft.inject(model, "lora", "last", name="fifth", train="last")
+
+
+def test_what_trains_while_disabled_would_be_lost(tiny):
+    """The head in place is the base's then: `fit`, a step, and a strategy, which fits a part, are refused."""
+    model = peft.inject(tiny.dense(), "lora", "first", rank=2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    model.fit(tiny.PIXELS, LABELS, verbose=0)
+    before = tiny.answer(model, tiny.PIXELS)
+    with peft.disabled(model), peft.disabled(model):
+        pass
+    with peft.disabled(model):
+        for call in (
+            lambda: model.fit(tiny.PIXELS, LABELS, verbose=0),
+            lambda: model.train_on_batch(tiny.PIXELS, LABELS),
+            lambda: tune(model, tiny.PIXELS, LABELS, epochs=1, verbose=0),
+        ):
+            with pytest.raises(
+                ValueError, match=r"would be lost; compile before the block, and fit behind it\. Received:"
+            ):
+                call()
+        model.evaluate(tiny.PIXELS, LABELS, verbose=0)
+        for change in (
+            lambda: peft.activate(model, "default"),
+            lambda: peft.add_adapter(model, "more"),
+            lambda: peft.inject(model, "lora", "first", rank=2, name="more"),
+            lambda: peft.eject(model),
+        ):
+            with pytest.raises(ValueError, match=r"puts back what it found; do it behind the block\. Received:"):
+                change()
+    assert peft.active(model) == peft.adapter_names(model) == ["default"]
+    np.testing.assert_array_equal(tiny.answer(model, tiny.PIXELS), before)
+    model.fit(tiny.PIXELS, LABELS, verbose=0)
+    assert np.abs(tiny.answer(model, tiny.PIXELS) - before).max() > 1e-5
+
+
+def test_an_adapter_that_is_off_does_not_train_and_does_not_decay(tiny):
+    model = tiny.learn(peft.inject(tiny.dense(), "lora", "first", rank=2, name="a"))
+    peft.add_adapter(model, "b")
+    adapters = {name: model.get_layer("first").adapters[name] for name in "ab"}
+    for one in adapters["b"].weights:
+        if one.name != "gate":
+            one.assign(np.ones(one.shape))
+    unfreeze(model)
+    assert not adapters["b"].trainable_variables
+    assert adapters["a"].trainable_variables
+    assert model.get_layer("last").trainable_variables
+    rest = [one.copy() for one in adapters["b"].get_weights()]
+    decaying = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    model.compile(decaying, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(tiny.PIXELS, LABELS, verbose=0)
+    assert all(np.array_equal(*pair) for pair in zip(rest, adapters["b"].get_weights(), strict=True))
+    with pytest.raises(ValueError, match=r"part in the model's output to be trained\. Received: where='first/b'"):
+        unfreeze(model, "first/b")
+    peft.activate(model, "b")
+    unfreeze(model)
+    assert adapters["b"].trainable_variables
+    assert not adapters["a"].trainable_variables
 
 
 def test_ejecting_one_of_two_makes_an_optimizer_for_the_other(tiny, tmp_path):

@@ -7,9 +7,9 @@ import keras_hub
 from ..core.messages import nearest
 
 _WEIGHTS = ("model.weights.h5", "model.weights.json", "model.safetensors", "model.safetensors.index.json")
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-# of checkpoints of transformers, which keras-hub converts
-_TOKENIZER += ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
+_OURS = ("tokenizer.json", "tokenizer_config.json")
+_CONVERTED = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tekken.json")
+_TOKENIZER = (*_OURS, *_CONVERTED)  # of keras-hub, and of checkpoints of transformers, which it converts
 
 
 def check_preset(preset: str, expected: str) -> str:

@@ -48,7 +48,7 @@ def full(model: keras.Model, x: Any, y: Any = None, **settings: Any) -> keras.ca
 
     x, y and `settings` as in `feature_extraction`; learning_rate is 1e-4 where a part of the backbone came frozen (it
     is pretrained), else 1e-3 (from scratch). A text model is trained as `kt.tuning.text_stage` says: AdamW, 2e-5 in the
-    encoder and 50 times it in the head, 3 epochs with a warm-up; from scratch 5e-4 in 20 epochs.
+    encoder and 1e-3 in the head, 3 epochs with a warm-up; from scratch 5e-4 in 20 epochs.
     """
     refuse_injected(model)
     scratch = not came_frozen(model)

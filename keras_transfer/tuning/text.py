@@ -64,14 +64,16 @@ def text_stage(
 
     Devlin et al. 2019, BERT (arXiv:1810.04805), A.3: rates of 5e-5 to 2e-5, 2 to 4 epochs, warm-up and linear decay;
     Mosbach et al. 2021 (arXiv:2006.04884): the warm-up keeps fine-tuning stable. learning_rate: the encoder's; the head
-    has 50 times it. A rate that is a schedule is taken as it is. choices: as of `Stage`; `optimizer` replaces AdamW.
+    has 1e-3, or the same where that is higher. A rate that is a schedule is taken as it is, and the head has 50 times it.
+    choices: as of `Stage`; `optimizer` replaces AdamW.
 
     Example: `kt.tuning.fit_stages(model, [kt.tuning.text_stage(model, ["head", "top:2"])], data)`
     """
     rate = RATE if learning_rate is None else learning_rate
     constant = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
     settings = {"schedule": schedule or ("constant" if constant else "warmup_linear"), **choices}
-    settings.setdefault("optimizer", text_optimizer(model))
+    known = isinstance(rate, (int, float)) and rate > 0
+    settings.setdefault("optimizer", text_optimizer(model, head=max(1.0, HEAD * RATE / rate) if known else HEAD))
     return Stage(name, where, EPOCHS if epochs is None else epochs, rate, **settings)
 
 
@@ -97,7 +99,7 @@ def text_recipe(
     learning_rate: the head's, 1e-3; the encoder has a fiftieth of it. choices: of the stages behind the head.
     """
     rate = HEAD * RATE if learning_rate is None else learning_rate
-    behind = {"epochs": epochs, "learning_rate": rate / HEAD, **choices}
+    behind = {"epochs": epochs, "learning_rate": rate / HEAD, "optimizer": text_optimizer(model), **choices}
     return [
         Stage("head", "head", HEAD_EPOCHS if head_epochs is None else head_epochs, rate),
         text_stage(model, ["head", f"top:{top}"], name="top layers" if top > 1 else "last layer", **behind),

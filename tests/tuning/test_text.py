@@ -27,6 +27,13 @@ def moved(model, before):
     return {path for path, value in values(model).items() if not np.array_equal(before[path], value)}
 
 
+@pytest.mark.parametrize(("rate", "multiplier"), [(2e-5, 50.0), (1e-4, 10.0), (1e-3, 1.0), (1e-2, 1.0)])
+def test_the_head_has_its_own_rate_or_the_encoders_where_that_is_higher(text_classifier, rate, multiplier):
+    """Not fifty times whatever the encoder is given: at 1e-3 that would be 0.05."""
+    stage = text_stage(text_classifier(), learning_rate=rate)
+    assert f"head={multiplier:g})" in stage.optimizer.__qualname__
+
+
 def test_the_stage_has_the_rates_the_decay_and_the_warm_up_of_bert(text_classifier):
     """Number: 2e-5 and 1e-3 at the peak, linear from 0 in a tenth of the steps and to 0; what decays and what does not."""
     model = kt.unfreeze(text_classifier())

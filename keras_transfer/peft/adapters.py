@@ -93,7 +93,7 @@ def active(model: Injected) -> list[str]:
         name: None
         for one in check_injected(model).injections
         for name, adapter in one.adapters.items()
-        if ops.convert_to_numpy(adapter.gate)
+        if not adapter.idle
     }
     return list(on)
 

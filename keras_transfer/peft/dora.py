@@ -77,14 +77,14 @@ class DoRA(LoRA):
     def check_merge(self) -> None:
         """As LoRA's; and two directions cannot both be the kernel's."""
         super().check_merge()
-        on = [name for name, one in self.adapters.items() if ops.convert_to_numpy(one.gate)]
+        on = [name for name, one in self.adapters.items() if not one.idle]
         if len(on) > 1:
             raise ValueError(f"Only one 'dora' adapter can be merged; `activate` one. Received: {on}")
         inside = self.base
         while isinstance(
             inside, Injection
         ):  # it is stretched with the kernel, of whose length the magnitude knows nothing
-            if others := [name for name, one in inside.adapters.items() if ops.convert_to_numpy(one.gate)]:
+            if others := [name for name, one in inside.adapters.items() if not one.idle]:
                 raise ValueError(
                     "A 'dora' adapter cannot be merged over others that were injected after it; `activate` it alone. "
                     f"Received: {others} at layer {self.name!r}"

@@ -105,6 +105,6 @@ class PrefixTuning(Injection):
 def is_off(adapter: Adapter) -> bool:
     """Whether a gate is known to be 0 now: outside a traced function, where the base alone then answers, to the bit."""
     try:
-        return not float(ops.convert_to_numpy(adapter.gate))
+        return adapter.idle
     except Exception:  # each backend has its own for a value that is only known later
         return False

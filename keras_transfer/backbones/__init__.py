@@ -22,6 +22,7 @@ _NAMES = {
     "entry": ".catalog",
     "names": ".catalog",
     "table": ".catalog_table",
+    "text_table": ".catalog_table",
     "Preprocessing": ".preprocessing",
     "Augmentation": ".augmentation",
     "RandomView": ".augmentation",

@@ -1,5 +1,6 @@
 """Presets of keras-hub, of pictures and of texts: which there are, where a folder lies, and what is told of one that fails."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras_hub
@@ -12,12 +13,14 @@ _CONVERTED = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.mode
 _TOKENIZER = (*_OURS, *_CONVERTED)  # of keras-hub, and of checkpoints of transformers, which it converts
 
 
-def check_preset(preset: str, expected: str) -> str:
-    """Refuse what can be no preset, before anything is fetched; `expected` begins the sentence."""
+def check_preset(preset: str, expected: str, others: Iterable[str] = ()) -> str:
+    """Refuse what can be no preset, before anything is fetched; `expected` begins the sentence, `others` are names that
+    could be meant too.
+    """
     known = keras_hub.models.Backbone.presets
     if preset not in known and "://" not in preset and not Path(preset).expanduser().is_dir():
         raise ValueError(
-            f"{expected}, a handle like kaggle://..., or a folder that exists. {nearest(preset, known)} "
+            f"{expected}, a handle like kaggle://..., or a folder that exists. {nearest(preset, [*others, *known])} "
             f"Received: {preset!r}"
         )
     return preset

@@ -11,10 +11,14 @@ import keras_hub
 from . import presets
 from .applications import quiet_download
 from .catalog import HUB
+from .text_catalog import text_names
 
 _NAMES = {"token_ids", "padding_mask", "segment_ids"}
 _PRESET = "A text encoder is one of kt.backbones.text_names(), a preset of keras-hub"
-_HELP = "Without a network give the folder of a preset."
+_HELP = (
+    "Without a network give the folder of a preset, or one of kt.backbones.text_names(), such as minilm_l6, with "
+    "`weights` and `vocabulary` (--weights FILE --vocabulary FILE)."
+)
 
 
 def check_preset(preset: str, *, weights: bool, tokenizer: bool) -> str:
@@ -22,7 +26,7 @@ def check_preset(preset: str, *, weights: bool, tokenizer: bool) -> str:
 
     weights, tokenizer: whether those of the preset are wanted; a folder must hold them then.
     """
-    preset = presets.check_preset(preset.removeprefix(HUB), _PRESET)
+    preset = presets.check_preset(preset.removeprefix(HUB), _PRESET, text_names())
     return presets.check_folder(preset, weights=weights, tokenizer=tokenizer)
 
 

@@ -23,15 +23,26 @@ def list_runs(
       keras-transfer list --backbones
     """
     if backbones:
-        from ..backbones.catalog_table import table
-
-        found = table()
-        print(json.dumps(found.rows, indent=2, ensure_ascii=False) if as_json else found)
+        _list_backbones(as_json)
         return
     from .. import pipeline
 
     runs = pipeline.list_runs(folder)
     print(json.dumps(runs, indent=2, ensure_ascii=False) if as_json else _table(runs) or f"No runs in {folder}.")
+
+
+def _list_backbones(as_json: bool) -> None:
+    from ..backbones.catalog_table import table, text_table
+
+    pictures, texts = table(), text_table()
+    if as_json:
+        rows = [{**row, "task": "images"} for row in pictures.rows] + [{**row, "task": "text"} for row in texts.rows]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    print(f"Of pictures (and hub:PRESET, presets of keras-hub):\n{pictures}\n")
+    print(
+        f"Of texts, for --weights FILE --vocabulary FILE (and PRESET, presets of keras-hub, which hold both):\n{texts}"
+    )
 
 
 def _table(runs: list[dict[str, Any]]) -> str:

@@ -47,6 +47,11 @@ def read_texts(
     rows.class_names = None if class_names is None else check_class_names(class_names)
     files = _files(path)
     if files is None:
+        given = {"text_columns": text_columns, "label_column": label_column, "delimiter": delimiter}
+        if named := [name for name, value in given.items() if value is not None]:
+            raise ValueError(
+                f"{' and '.join(named)} are for tables; a folder of .txt files has none. Received: {rows.source}"
+            )
         _read_folder(Path(path), rows, least_classes)  # type: ignore[arg-type]
     else:
         for split, file in files.items():

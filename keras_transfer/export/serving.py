@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..core.numbers import count
+from ..core.progress import progress
 from ..core.texts import for_model
 from .inference import inference_model, predict_batch
 from .precisions import PRECISIONS
@@ -27,17 +29,22 @@ class ServingModel:
         self.layer = inputs_of(self.inference)
         self.layer.packer()  # raises where there is no tokenizer
 
-    def predict(self, texts: Any) -> np.ndarray:
-        """The probabilities of texts, or of pairs of texts as tuples; one text gives one row."""
+    def predict(self, texts: Any, batch_size: int | None = None, verbose: str | int = "auto") -> np.ndarray:
+        """The probabilities of texts, or of pairs of texts as tuples; one text gives one row.
+
+        verbose: 0 or 1, a progress bar; "auto" shows one on a terminal and in a notebook.
+        """
+        size = self.batch_size if batch_size is None else count("batch_size", batch_size, least=1)
         one = isinstance(texts, str) or (isinstance(texts, tuple) and len(texts) == 2 and isinstance(texts[0], str))
         rows = [texts] if one else list(texts)
         found = [np.zeros((0, self.inference.output_shape[-1]), "float32")]
-        for start in range(0, len(rows), self.batch_size):
-            ids, _ = self.layer.encode(rows[start : start + self.batch_size])
+        starts, show = range(0, len(rows), size), None if verbose == "auto" else bool(verbose)
+        for start in progress(starts, total=len(starts), text="Predicting", show=show):
+            ids, _ = self.layer.encode(rows[start : start + size])
             batch = np.full((len(ids), max(map(len, ids))), self.layer.pad_id, "int32")
             for place, row in enumerate(ids):
                 batch[place, : len(row)] = row
-            found.append(predict_batch(self.inference, batch, self.batch_size))
+            found.append(predict_batch(self.inference, batch, size))
         return np.concatenate(found)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..config import STAGES, RunConfig, make_config
 from .folder import RUNS, check_output, free_name
 from .opening import check_data, data_name
+from .partial import is_run
 from .resuming import interrupted
 from .tasks import task_of
 
@@ -22,16 +23,33 @@ class Choices:
 
 def choose(config: RunConfig) -> Choices:
     """Where the run goes, and what its task decides; an output that exists is refused before anything heavy is loaded."""
-    output = Path(config.output) if config.output else free_name(data_name(config.data, "run"), RUNS, config.resume)
-    check_output(output, config.overwrite, config.resume)
-    if config.resume and interrupted(output) is None:
+    place = _place(config)
+    output = place if config.output or config.overwrite else free_name(place.name, RUNS, config.resume)
+    gone_on = config.resume and interrupted(output) is None
+    if not (gone_on and is_run(place)):
+        check_output(output, config.overwrite, config.resume)
+    if gone_on:
+        finished = ", where the run is finished" if is_run(place) else ""
         raise ValueError(
-            f"There must be an interrupted run to go on with; leave --resume out. Received: output {str(output)!r}"
+            f"There must be an interrupted run to go on with; leave --resume out. Received: output {str(place)!r}{finished}"
         )
     check_data(config.data)
     if Path(config.data).resolve().is_relative_to(output.resolve()):
         raise ValueError(f"The data must not lie inside the output, which is replaced. Received: {config.data!r}")
     return Choices(output, config.model_copy(update=task_of(config).resolve(config)))
+
+
+def renamed(config: RunConfig, output: Path) -> str | None:
+    """One line where the run could not be called after its data, because another is."""
+    place = _place(config)
+    if output == place:
+        return None
+    return f"Note: {place} is there already, so this run is called {output.name}; --overwrite would replace that one."
+
+
+def _place(config: RunConfig) -> Path:
+    """Where the run goes when nothing is in the way."""
+    return Path(config.output) if config.output else RUNS / data_name(config.data, "run")
 
 
 def strategy_of(name: str) -> Callable[..., Any]:
@@ -51,8 +69,9 @@ def describe(config: RunConfig, output: Path, data: Any) -> str:
     trained += f"up to {_epochs(config)} epochs, keeping the {config.keep}"
     if not STAGES[str(config.strategy)]:
         trained = "solved on the frozen features"
+    strategy = f"{config.strategy}, " if config.method == "none" else ""
     return (
-        f"{config.backbone} ({weights}), {config.strategy}, {len(data.class_names)} classes, {sizes} {task.NOUN}s"
+        f"{config.backbone} ({weights}), {strategy}{len(data.class_names)} classes, {sizes} {task.NOUN}s"
         f"{what and ' ' + what}, {trained} -> {output}"
     )
 

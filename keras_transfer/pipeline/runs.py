@@ -91,7 +91,7 @@ def _folder_of(data: Path) -> Path:
 
 
 def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:
-    """One row a run in `folder`, the newest first: name, path, data, backbone, strategy, split, accuracy, when it was written."""
+    """One row a run in `folder`, the newest first: name, path, data, backbone, strategy (or method), split, accuracy, `written`."""
     rows = []
     for file in sorted(Path(folder).glob("*/config.yaml"), key=lambda one: one.stat().st_mtime, reverse=True):
         path = file.parent
@@ -109,6 +109,8 @@ def list_runs(folder: str | Path = RUNS) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             split, accuracy = "validation", None
         told = {key: str(config.get(key, "damaged")) for key in ("data", "backbone", "strategy")}
+        if config.get("method", "none") != "none":  # it freezes the encoder itself
+            told["strategy"] = str(config["method"])
         rows.append(
             {
                 "name": path.name,

@@ -22,9 +22,14 @@ def resolve(config: RunConfig) -> dict[str, Any]:
         raise ValueError(
             f"`method: {config.method}` freezes the encoder itself; leave `strategy` out. Received: {config.strategy!r}"
         )
-    from ..backbones.text_encoder import check_name
+    from ..backbones.text_encoder import ENCODERS, check_name
 
     check_name(config.backbone, _weights(config), own_words=config.vocabulary is not None)
+    if config.backbone in ENCODERS and config.vocabulary is None:
+        raise ValueError(
+            f"{config.backbone} comes without its tokens; give its vocabulary (--vocabulary FILE, a token a line). "
+            "Received: vocabulary=None"
+        )
     return {}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import STAGES, RunConfig
-from .choices import choose, describe, unused
+from .choices import choose, describe, renamed, unused
 from .folder import RunFailed, run_folder
 from .partial import CHECKPOINT
 from .resuming import dropped, leaving_the_best, settle, telling_how_to_go_on
@@ -41,6 +41,8 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     choices = choose(config)
     config, output, task = choices.config, choices.output, task_of(config)
     say = (lambda text: None) if config.quiet else say
+    if (note := renamed(config, output)) is not None:
+        say(note)
     from .exporting import tell_exports
     from .opening import tell_findings, tell_skipped
 

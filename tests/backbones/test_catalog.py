@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transfer.backbones import build_classifier, find_blocks, table
+from keras_transfer.backbones import build_classifier, find_blocks, table, text_names, text_table
 from keras_transfer.backbones.catalog import entry, names
 from keras_transfer.backbones.preprocessing import MODES, Preprocessing
 from keras_transfer.core.freezing import freeze, unfreeze
@@ -14,10 +14,11 @@ from keras_transfer.core.prefix import cut
 from keras_transfer.core.saving import load, save
 from keras_transfer.export import export_tflite
 
-FAST = ("mobilenet_0.25", "mobilenet_v2_0.35", "mobilenet_v3_small_minimalistic", "vgg16")
+FAST = ("mobilenet_0.25", "mobilenet_v2_0.35")
 # one of each other family with the slow tests; the rest, up to 350 million weights, behind a marker of its own
 SLOW = ("mobilenet_v3_small", "efficientnet_b0", "efficientnet_v2_b0", "resnet50", "resnet50_v2", "densenet121")
-SLOW += ("inception_v3", "inception_resnet_v2", "xception", "nasnet_mobile", "convnext_tiny")
+SLOW += ("mobilenet_v3_small_minimalistic", "vgg16", "inception_v3", "inception_resnet_v2", "xception")
+SLOW += ("nasnet_mobile", "convnext_tiny")
 
 
 def marked(name):
@@ -164,3 +165,12 @@ def test_the_table_shows_every_backbone(capsys):
     assert table("vgg").rows[0]["parameters"] == 14_714_688
     with pytest.raises(ValueError, match=r"`family` must be one of mobilenet_v2, .* Received: 'vgg16'"):
         table("vgg16")
+
+
+def test_the_table_of_text_encoders_shows_every_shape():
+    shown = text_table()
+    lines = str(shown).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(text_names())
+    assert lines[0].split() == ["name", "layers", "width", "tokens", "paper"]
+    assert lines[8].split()[:4] == ["minilm_l6", "6", "384", "30522"]
+    assert "minilm_l6" in shown._repr_html_()

@@ -77,6 +77,7 @@ def test_the_wrong_name_is_told_the_right_one(data_root):
             build_classifier(wrong, 2, weights=data_root / "backbones" / file)
 
 
+@pytest.mark.slow
 def test_mobilenet_v2_gives_its_known_accuracy(data_root):
     assert abs(top_1(data_root, "mobilenetv2_1.00_224.weights.h5") - 0.880 * 150) <= 1
 

@@ -138,6 +138,7 @@ def test_the_parts_have_their_names(text_classifier):
     assert build_text_encoder(MODELS.BertBackbone(**SIZES), pooling="mean").output_shape == (None, 16)
 
 
+@pytest.mark.slow
 def test_a_saved_model_brings_its_tokenizer_into_another_process(text_classifier, tmp_path):
     """Law: plain Keras in a fresh process gives the same answers to the same strings."""
     model = text_classifier(pooling="mean")

@@ -83,6 +83,7 @@ def test_kernels_stored_as_float16(tmp_path, small_backbone):
     )
 
 
+@pytest.mark.slow
 def test_efficientnet_with_its_running_numbers(tmp_path):
     """A second model has `normalization_1` where the older kind of file has `normalization`: the order decides."""
     source, model = (

@@ -190,6 +190,7 @@ def sentences(kind, count, seed, among=20):
     ]
 
 
+@pytest.mark.slow
 def test_the_lstm_learns_from_what_the_vectors_know(vectors, tmp_path):
     """Trained on few of the words, it knows the others by their vectors."""
     model = build_lstm_classifier(vectors, 2, units=8, max_length=10, dropout=0.1)

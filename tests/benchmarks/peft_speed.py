@@ -28,6 +28,7 @@ ALL = [
     "feedforward_output_dense",
     "pooled_dense",
 ]
+PROCESSES: list[subprocess.Popen[str]] = []
 WHERE = {"all": ALL, "qv": ["query", "value"]}
 
 
@@ -83,6 +84,7 @@ def torch(shape: str, where: str) -> Callable[[], float]:
     command = [os.environ["KERAS_TRANSFER_TORCH"], str(script), *map(str, SHAPES[shape]), where]
     environment = {**os.environ, "PYTHONPATH": ""}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    PROCESSES.append(process)
 
     def step() -> float:
         process.stdin.write("step\n")
@@ -103,6 +105,8 @@ def side_by_side(shape: str, where: str, rounds: int) -> dict[str, object]:
             took = steps[name]()
             if turn >= WARM:
                 seconds[name].append(took)
+    while PROCESSES:  # a second one beside it would not find room
+        PROCESSES.pop().kill()
     median = {name: statistics.median(each) for name, each in seconds.items()}
     ratios = {f"ours / {name}": round(median["ours"] / value, 3) for name, value in median.items() if name != "ours"}
     return {"rounds": rounds, "step_seconds": {name: round(value, 4) for name, value in median.items()}, **ratios}

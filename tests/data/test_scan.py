@@ -350,6 +350,7 @@ def test_ants_and_bees_are_clean(data_root: Path) -> None:
     assert (report.pictures, report.findings) == (397, [])
 
 
+@pytest.mark.slow
 def test_the_twins_of_the_brains_are_found(data_root: Path) -> None:
     """The pairs whose 32 x 32 thumbnails differ by less than one grey level, by brute force, are all among those told."""
     root = data_root / "medical" / "brain_mri"

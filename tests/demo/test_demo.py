@@ -26,6 +26,7 @@ def short(monkeypatch):
         monkeypatch.delitem(rows.ROWS, name)
 
 
+@pytest.mark.slow
 def test_demo_leaves_a_whole_run_and_takes_the_next_free_number(short, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models" / "demo").mkdir(parents=True)

@@ -367,6 +367,7 @@ def untrained(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_effect_weights_that_are_no_better_than_random_are_told_and_nothing_is_recommended(untrained):
     data = ImageData.from_arrays(*coloured())
     found = advise(data, backbone="mobilenet_0.25", weights=untrained, seconds=1, augmentation="none", show=False)

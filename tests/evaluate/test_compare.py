@@ -74,6 +74,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_it_trains_every_row_and_goes_on_where_it_ended(colours, weights, tmp_path, monkeypatch):
     settings = {"backbone": "mobilenet_0.25", "weights": weights, "seeds": 2, "settings": {"*": {"epochs": 2}}}
     settings |= {"augmentation": "none", "export": False, "output": tmp_path / "out"}

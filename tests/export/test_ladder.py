@@ -99,6 +99,7 @@ def once(monkeypatch):
     monkeypatch.setattr(tflite, "convert", convert)
 
 
+@pytest.mark.slow
 def test_effect_a_model_is_compressed_into_a_folder(mixed, labelled, tmp_path, once):
     given, model = labelled, mixed()
     export_tflite(model, tmp_path / "model_float32.tflite", data=given)

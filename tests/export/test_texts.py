@@ -158,6 +158,9 @@ def test_a_saved_model_of_pairs(text_classifier, reviews, tmp_path):
     served = text_classifier(layers=1)
     kt.export.export_saved_model(served, tmp_path / "pairs", pairs)
     one = kt.export.serving_model(served)
+    np.testing.assert_allclose(one.predict(TEXTS, batch_size=1, verbose=0), one.predict(TEXTS), atol=1e-6)
+    with pytest.raises(ValueError, match="`batch_size` must be a whole number of at least 1"):
+        one.predict(TEXTS, batch_size=0)
     assert one.predict(("a good film", "very bad")).shape == (1, 2)
     assert not np.allclose(one.predict(("a good film", "very bad")), one.predict(("very bad", "a good film")))
 

@@ -39,6 +39,11 @@ OPTIONS = {
     "a delimiter of two signs": (["reviews.tsv", "--delimiter", ";;"], "one character, or 'tab'"),
     "an unknown preset": (["reviews.tsv", "--backbone", "bert_tiny_en_uncase"], "Did you mean 'bert_tiny_en_uncased'"),
     "a shape without weights": (["reviews.tsv", "--backbone", "minilm_l6"], "is a shape without weights"),
+    "a shape without a vocabulary": (
+        ["reviews.tsv", "--backbone", "minilm_l6", "--weights", "none"],
+        "give its vocabulary (--vocabulary FILE",
+    ),
+    "nearly the name of a shape": (["reviews.tsv", "--backbone", "minilm_l9"], "Did you mean 'minilm_l6'"),
     "a folder that is no preset": (["reviews.tsv", "--backbone", "folder"], "must hold config.json"),
     "a weights file that is not there": (["reviews.tsv", "--weights", "nowhere.h5"], "an .h5 file that exists"),
     "a weights file cut short": (["reviews.tsv", "--weights", "cut.h5"], "no whole HDF5 file"),

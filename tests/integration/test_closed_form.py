@@ -23,6 +23,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_strategy_of_the_config_is_found_in_a_fresh_process():
     code = (
         "from keras_transfer.config import STAGES\n"
@@ -33,6 +34,7 @@ def test_every_strategy_of_the_config_is_found_in_a_fresh_process():
     assert found.stdout.split() == ["True"] * len(STAGES), found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["nearest_mean", "linear_probe"])
 def test_a_run_is_made_and_loads_without_a_warning(photos, tmp_path, weights, strategy):
     import keras_transfer as kt
@@ -66,6 +68,7 @@ def test_balanced_weights_reach_the_probe(tmp_path):
     assert _settings(make_config({**settings, "strategy": "partial"}), tmp_path)["class_weight"] == "balanced"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 4])
 def test_grey_and_four_channels_go_all_the_way(photos, tmp_path, weights, channels):
     """Pretrained colour weights take them: fit, certificate, predict and report."""

@@ -33,6 +33,7 @@ def test_evaluate_says_that_the_pictures_trained_the_model(run, capsys, monkeypa
     assert "24 of the 24 pictures trained this model" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_export_proves_itself_again(run, capsys, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "model_float32.tflite").unlink()
@@ -101,6 +102,7 @@ def test_an_interrupt_leaves_nothing_and_exits_with_130(monkeypatch, photos, tmp
     assert sorted(os.listdir(tmp_path)) == ["p"]
 
 
+@pytest.mark.slow
 def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, capsys, photos, tmp_path, small):
     import keras_transfer.export.tflite as tflite
 
@@ -134,13 +136,16 @@ def test_a_failed_certificate_leaves_no_file_its_reason_and_exit_1(monkeypatch, 
 
 
 @pytest.mark.slow
-def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run, small):
+def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run, small, capsys):
     saved = tmp_path / "saved_models"
     shutil.copytree(run, saved / "p")
     photos(tmp_path / "p", {"red": 5, "blue": 5})
-    assert command(["fit", "p", *small, "--quiet"]) == 0
+    assert command(["fit", "p", *small]) == 0
+    assert "saved_models/p is there already, so this run is called p-2; --overwrite" in capsys.readouterr().out
     assert sorted(os.listdir(saved)) == ["p", "p-2"]
-    assert command(["fit", "p", *small, "--quiet", "--output", "saved_models/p", "--overwrite"]) == 0
+    assert command(["fit", "p", *small, "--quiet", "--resume"]) == 2
+    assert "'saved_models/p', where the run is finished" in capsys.readouterr().err
+    assert command(["fit", "p", *small, "--quiet", "--overwrite"]) == 0
     assert (saved / "p" / "labels.txt").read_text() == "blue\nred\n"
     assert sorted(os.listdir(saved)) == ["p", "p-2"]
 

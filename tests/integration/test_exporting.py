@@ -21,6 +21,7 @@ def colours(run):
     return str(run.parents[1] / "colours")
 
 
+@pytest.mark.slow
 def test_float16_beside_float32(run, copy, capsys):
     before = json.loads((copy / "certificate.json").read_text())
     assert command(["export", "copy", "--precision", "float16", "--data", colours(run)]) == 0

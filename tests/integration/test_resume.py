@@ -147,6 +147,7 @@ def test_head_epochs_that_no_stage_takes_are_told():
     assert unused(make_config({"data": "p", "head_epochs": 3})) is None
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_evaluation_says_how_to_go_on(colours, small, monkeypatch, capsys):
     options = ["fit", "p", *small, "--quiet", "--output", "out"]
     with monkeypatch.context() as patch:

@@ -167,12 +167,14 @@ def test_a_method_leaves_its_adapter_and_a_plain_model(tmp_path_factory, table, 
     np.testing.assert_allclose(tuned.predict(ids, verbose=0), kt.load(run).predict(ids, verbose=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_method_without_an_adapter_file_leaves_the_injected_model(tmp_path_factory, table, preset, capsys):
     run = fitted(tmp_path_factory, table, preset, "prefix", "--method", "prefix", "--epochs", "1")
     assert {path.name for path in run.iterdir()} == FILES
     assert isinstance(kt.load(run), kt.peft.Injected)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_adapters_in_the_best_weights(tmp_path, table, preset, monkeypatch):
     """The weights that a method leaves are those of the injected model, and `--resume` goes on from them."""
     asked = ["fit", str(table), "--backbone", str(preset), "--max-length", "16", "--output", str(tmp_path / "run")]

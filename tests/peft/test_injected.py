@@ -150,6 +150,7 @@ def test_it_is_compiled_as_the_base_was(tiny, compiled):
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
 
 
+@pytest.mark.slow
 def test_a_task_reads_strings_as_before(tiny, tmp_path):
     hub = tiny.hub()
     reader = hub.BertTextClassifierPreprocessor(hub.BertTokenizer(vocabulary=WORDS), sequence_length=6)

@@ -360,6 +360,7 @@ print("equal" if off < 1e-5 and np.allclose(one[0], two[0], atol=1e-5) else (off
     assert two_devices(script) == "equal"
 
 
+@pytest.mark.slow
 def test_on_jax(on_jax):
     script = """
 import tempfile

@@ -22,6 +22,7 @@ def classifier(tiny, again):
     return model
 
 
+@pytest.mark.slow
 def test_the_same_losses_dropout_included_and_a_file_goes_on(tiny, tmp_path):
     plain, twice = classifier(tiny, False), classifier(tiny, True)
     losses = [one.fit(tiny.BERT_INPUT, Y, epochs=5, verbose=0).history["loss"] for one in (plain, twice)]

@@ -312,6 +312,7 @@ def test_in_a_fit_of_the_trainable_part_it_sees_the_same_losses(pictures):
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.2)
 
 
+@pytest.mark.slow
 def test_the_suggested_rate_trains_digits_better_than_a_hundredth_and_no_worse_than_ten_times_it():
     x, y = digits()
     x = x.reshape(len(x), -1).astype("float32") / 255

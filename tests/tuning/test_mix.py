@@ -156,6 +156,7 @@ def test_a_stream_of_one_class_is_found_where_its_labels_are_read(pictures):
         feature_extraction(classifier(), data, epochs=2, views=1, verbose=0)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_exactly(pictures, tmp_path):
     stages = [Stage("all", None, 3, 1e-3)]
 

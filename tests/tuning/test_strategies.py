@@ -133,6 +133,7 @@ def test_integer_column_and_one_hot_labels_train_alike(pictures):
     np.testing.assert_allclose(weights[0], weights[2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns(pictures):
     model = classifier(dropout=0.0)
     history = feature_extraction(model, *pictures, epochs=100, learning_rate=5e-2, verbose=0)

@@ -30,8 +30,14 @@ def moved(model, before):
 @pytest.mark.parametrize(("rate", "multiplier"), [(2e-5, 50.0), (1e-4, 10.0), (1e-3, 1.0), (1e-2, 1.0)])
 def test_the_head_has_its_own_rate_or_the_encoders_where_that_is_higher(text_classifier, rate, multiplier):
     """Not fifty times whatever the encoder is given: at 1e-3 that would be 0.05."""
-    stage = text_stage(text_classifier(), learning_rate=rate)
+    model = kt.unfreeze(text_classifier())
+    stage = text_stage(model, learning_rate=rate)
     assert f"head={multiplier:g})" in stage.optimizer.__qualname__
+    found = {
+        row["variable"].startswith("head/"): row["multiplier"]
+        for row in rate_report(optimizer_for(stage, model, 10), model).rows
+    }
+    assert found == {True: pytest.approx(multiplier), False: 1.0}
 
 
 def test_the_stage_has_the_rates_the_decay_and_the_warm_up_of_bert(text_classifier):
@@ -92,6 +98,7 @@ def test_partial_trains_the_head_then_the_last_layer_and_full_everything(text_cl
     assert [(one["name"], one["learning_rate"]) for one in history.stages] == [("train", 2e-5)]
 
 
+@pytest.mark.slow
 def test_a_partly_trained_model_comes_back_with_its_optimizer_and_words(text_classifier, data, tmp_path):
     """Law: what is frozen inside the encoder, the rates, the moments and the vocabulary are in the file."""
     model = text_classifier(pooling="mean")
@@ -235,6 +242,7 @@ assert np.isfinite(history.history["loss"]).all()
 """
 
 
+@pytest.mark.slow
 def test_on_jax(on_jax):
     assert on_jax(ON_JAX) == "done on JAX"
 

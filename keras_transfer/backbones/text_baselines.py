@@ -97,7 +97,8 @@ def build_transformer_classifier(
 def learn_vocabulary(texts: Iterable[str], vocabulary_size: int = 8000) -> list[str]:
     """WordPiece words of lower-cased `texts`, BERT's special tokens first; at most about `vocabulary_size` of them.
 
-    The greedy learner of TensorFlow Text (Schuster & Nakajima 2012): it needs the package `tensorflow-text`.
+    The greedy learner of TensorFlow Text (Schuster & Nakajima 2012): it needs the package `tensorflow-text`. A piece stands
+    in the texts ten times at least, so few texts give few.
     """
     import keras_hub
 

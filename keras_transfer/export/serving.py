@@ -15,6 +15,7 @@ from .precisions import PRECISIONS
 from .text_heldout import inputs_of
 
 SENTENCES = ("One short text.", "Another one, which is a little longer than the first.", "A third")
+FEW = 10  # batches that need no progress bar
 CHECKED = 64  # texts that a SavedModel is proved on
 
 
@@ -32,13 +33,14 @@ class ServingModel:
     def predict(self, texts: Any, batch_size: int | None = None, verbose: str | int = "auto") -> np.ndarray:
         """The probabilities of texts, or of pairs of texts as tuples; one text gives one row.
 
-        verbose: 0 or 1, a progress bar; "auto" shows one on a terminal and in a notebook.
+        verbose: 0 or 1, a progress bar; "auto" shows one for many texts where a person watches.
         """
         size = self.batch_size if batch_size is None else count("batch_size", batch_size, least=1)
         one = isinstance(texts, str) or (isinstance(texts, tuple) and len(texts) == 2 and isinstance(texts[0], str))
         rows = [texts] if one else list(texts)
         found = [np.zeros((0, self.inference.output_shape[-1]), "float32")]
-        starts, show = range(0, len(rows), size), None if verbose == "auto" else bool(verbose)
+        starts = range(0, len(rows), size)
+        show = bool(verbose) if verbose != "auto" else None if len(starts) > FEW else False
         for start in progress(starts, total=len(starts), text="Predicting", show=show):
             ids, _ = self.layer.encode(rows[start : start + size])
             batch = np.full((len(ids), max(map(len, ids))), self.layer.pad_id, "int32")

@@ -129,7 +129,7 @@ def text_inputs(model: keras.Model) -> TextInputs | None:
 
 def _check_texts(texts: Sequence[Any]) -> None:
     """Strings, or pairs of strings; the tokenizer would name neither the text nor what is wrong with it."""
-    pairs = bool(len(texts)) and not isinstance(texts[0], str)
+    pairs = bool(len(texts)) and isinstance(texts[0], (tuple, list))
     for text in texts:
         parts = text if pairs and isinstance(text, (tuple, list)) and len(text) == 2 else [None] if pairs else [text]
         if not all(isinstance(part, str) for part in parts):

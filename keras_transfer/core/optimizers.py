@@ -208,6 +208,16 @@ def _decay_setting(inner: keras.optimizers.Optimizer, variable: keras.Variable) 
     return "adam_weight_decay" if adam else "weight_decay"
 
 
+def with_exclusions_of(
+    optimizer: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer
+) -> keras.optimizers.Optimizer:
+    """`new`, which spares the weights from decay that `optimizer` spares by name; a config does not hold it."""
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    if pattern is not None:
+        new._exclude_from_weight_decay_pattern = pattern
+    return new
+
+
 def _excludes(inner: keras.optimizers.Optimizer) -> bool:
     """Whether the user called `exclude_from_weight_decay`."""
     return bool(getattr(inner, "_exclude_from_weight_decay", None)) or bool(

@@ -48,9 +48,9 @@ def read_texts(
     files = _files(path)
     if files is None:
         given = {"text_columns": text_columns, "label_column": label_column, "delimiter": delimiter}
-        if named := [name for name, value in given.items() if value is not None]:
+        if named := [f"{name}={value!r}" for name, value in given.items() if value is not None]:
             raise ValueError(
-                f"{' and '.join(named)} are for tables; a folder of .txt files has none. Received: {rows.source}"
+                f"A folder of .txt files has no columns; leave them out. Received: {', '.join(named)} for {rows.source}"
             )
         _read_folder(Path(path), rows, least_classes)  # type: ignore[arg-type]
     else:
@@ -68,6 +68,11 @@ def read_texts(
             f"(on_bad='skip').\n{bulleted([f'{name}: {reason}' for name, reason in rows.bad])}\nReceived: {rows.source}"
         )
     return rows
+
+
+def has_columns(path: str | Path) -> bool:
+    """Whether the texts are in tables, not files of their own."""
+    return _files(path) is not None
 
 
 def from_lists(parts: dict[str, Any], class_names: Sequence[str] | None) -> Rows:

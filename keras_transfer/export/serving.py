@@ -1,6 +1,7 @@
 """From strings to class probabilities: a text model with its tokenizer in front, for Python and as a SavedModel."""
 
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ class ServingModel:
         verbose: 0 or 1, a progress bar; "auto" shows one for many texts where a person watches.
         """
         size = self.batch_size if batch_size is None else count("batch_size", batch_size, least=1)
-        one = isinstance(texts, str) or (isinstance(texts, tuple) and len(texts) == 2 and isinstance(texts[0], str))
-        rows = [texts] if one else list(texts)
+        if verbose not in ("auto", 0, 1):
+            raise ValueError(f"`verbose` must be 'auto', 0 or 1. Received: {verbose!r}")
+        rows = _rows(texts)
         found = [np.zeros((0, self.inference.output_shape[-1]), "float32")]
         starts = range(0, len(rows), size)
         show = bool(verbose) if verbose != "auto" else None if len(starts) > FEW else False
@@ -109,6 +111,24 @@ def export_saved_model(model: keras.Model, folder: str | Path, data: Any = None)
             )
         written.rename(folder)
     return folder
+
+
+def _rows(texts: Any) -> list[Any]:
+    """One text or several as a list of strings, or of pairs; arrays, tensors and UTF-8 bytes are read, too."""
+    texts = texts.numpy() if hasattr(texts, "numpy") else texts
+    texts = texts.tolist() if hasattr(texts, "tolist") else texts
+    one = isinstance(texts, (str, bytes)) or (
+        isinstance(texts, tuple) and len(texts) == 2 and isinstance(texts[0], (str, bytes))
+    )
+    if not (one or isinstance(texts, Iterable)) or isinstance(texts, Mapping):
+        raise TypeError(f"Give a text, or a list of texts or of pairs of them. Received: {texts!r:.200}")
+    return [_decoded(text) for text in ([texts] if one else texts)]
+
+
+def _decoded(text: Any) -> Any:
+    if isinstance(text, (tuple, list)):
+        return tuple(map(_decoded, text))
+    return text.decode() if isinstance(text, bytes) else text
 
 
 def _texts(inference: keras.Model, data: Any) -> list[Any]:

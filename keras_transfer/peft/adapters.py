@@ -8,12 +8,14 @@ import keras
 from keras import ops
 
 from ..core.freezing import apply_plan, freeze, unfreeze
-from ..core.optimizers import LayerwiseOptimizer
+from ..core.optimizers import LayerwiseOptimizer, with_exclusions_of
 from ..core.surgery import compile_arguments, forget_traces
 from .heads import BASE
 from .injected import Injected
 from .places import adapter_names, adapters_called, take_away
+from .targets import head_layers
 
+BATCH_NORM = keras.layers.BatchNormalization
 _LETTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
 
@@ -79,6 +81,9 @@ def activate(model: Injected, name: str | Sequence[str], *, head: str | None = N
     if still:
         freeze(model, still)
     unfreeze(model, trained)
+    new = {id(one) for one in head_layers(model)}  # its statistics are no pretrained ones, which would be spoiled
+    if norms := [one for one in model.heads.layers_of(live) if id(one) in new and isinstance(one, BATCH_NORM)]:
+        unfreeze(model, norms, batch_norm="train")
     if model.compiled and [id(one) for one in model.trainable_variables] != before:
         compile_anew(model)
     return model
@@ -135,8 +140,10 @@ def eject(model: Injected, name: str | None = None) -> keras.Model:
     names = adapter_names(model) if name is None else [name]
     for one in names:
         adapters_called(model, one)
-    before = [id(one) for one in model.trainable_variables]
-    if heads := [layer for one in names for layer in model.heads.layers_of(one)]:
+    before, live = [id(one) for one in model.trainable_variables], model.heads.live
+    stay = [] if live in names else model.heads.layers_of(live)  # adapters may train the same layers
+    heads = [layer for one in names for layer in model.heads.layers_of(one)]
+    if heads := [layer for layer in heads if all(layer is not one for one in stay)]:
         freeze(model, heads)
     for one in names:
         model.heads.drop(one)
@@ -144,7 +151,7 @@ def eject(model: Injected, name: str | None = None) -> keras.Model:
     forget_traces((model, model.base))
     if not adapter_names(model) and not model.held.replaced:
         return go_home(model)
-    if rest := active(model):
+    if live in names and (rest := active(model)):
         activate(model, rest, head=next((one for one in rest if model.heads.layers[one]), None))
     if model.compiled and [id(one) for one in model.trainable_variables] != before:
         compile_anew(model)
@@ -176,4 +183,4 @@ def _new(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     config = optimizer.get_config()
     if isinstance(optimizer, LayerwiseOptimizer) and optimizer.table is not None:
         return keras.optimizers.deserialize(config["inner"])
-    return type(optimizer).from_config(config)
+    return with_exclusions_of(optimizer, type(optimizer).from_config(config))

@@ -33,8 +33,9 @@ class IA3(Injection):
     rate = 3e-3
 
     def __init__(self, base: keras.layers.Layer, path: str) -> None:
+        form = Linear(base)  # which may refuse, and the base is as it was then
         super().__init__(base, path)
-        self.form = Linear(base)
+        self.form = form
         self.activation: Any = None
         if getattr(base, "activation", None) is not None:
             self.borrow("activation", keras.activations.linear)

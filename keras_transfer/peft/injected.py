@@ -12,6 +12,7 @@ from ..core.surgery import compile_arguments, functional
 from .heads import BASE, Heads
 from .places import places, put_around, wrappers
 from .replaced import replace_again
+from .wrapper import plain_policy
 
 # Keras has no public name for the class, and changes the bases of a subclass that does not have it. The names are given
 # so that the numbers in a user's own names stay as they are.
@@ -41,6 +42,7 @@ class Injected(Functional):  # type: ignore[valid-type, misc]
         graph = functional(base)
         assert graph is not None  # inject has seen to it
         Functional.__init__(self, inputs=graph.input, outputs=graph.output, name=base.name)
+        self.dtype_policy = plain_policy(base)  # `compile` scales the loss of a base in float16
         # Held where Keras does not look: as a sublayer the base would count and log everything twice.
         self.held = SimpleNamespace(
             base=base, config=config, start=start, replaced=[*replaced], heads=None, stepped=True, disabled=False
@@ -118,7 +120,15 @@ class Injected(Functional):  # type: ignore[valid-type, misc]
             self.optimizer.build(self.trainable_variables)
 
     def save_own_variables(self, store: Any) -> None:
-        """Our own weights, and the states of the dropouts' random numbers, which Keras' files leave out."""
+        """Our own weights, and the states of the dropouts' random numbers, which Keras' files leave out.
+
+        A `ValueError` within `disabled`: a file would hold its adapters switched off.
+        """
+        if self.held.disabled:
+            raise ValueError(
+                "Save outside `kt.peft.disabled`, where adapters count as they did; `eject` leaves the base alone. "
+                f"Received: model {self.name!r} with its adapters disabled"
+            )
         super().save_own_variables(store)
         for place, state in enumerate(self._random_states()):
             store[f"random_{place}"] = state

@@ -40,8 +40,9 @@ class LoRA(Injection):
     """
 
     def __init__(self, base: keras.layers.Layer, path: str) -> None:
+        form = form_of(base)  # which may refuse, and the base is as it was then
         super().__init__(base, path)
-        self.form: Any = form_of(base)
+        self.form: Any = form
         self.activation: Any = None
         if getattr(base, "activation", None) is not None:
             self.borrow("activation", keras.activations.linear)

@@ -43,7 +43,7 @@ class PromptTuning(Injection):
     Example: `model = kt.peft.inject(model, "prompt", length=20, text="is this review good or bad ?")`
     """
 
-    rate = 1e-2
+    rate = 3e-2
     identity = False
     can_merge = False
     merge_help = (

@@ -8,7 +8,7 @@ from typing import Any
 from ..config import STAGES, RunConfig, make_config
 from .folder import RUNS, check_output, free_name
 from .opening import check_data, data_name
-from .partial import is_run
+from .partial import being_written, is_run, partial_of
 from .resuming import interrupted
 from .tasks import task_of
 
@@ -25,14 +25,9 @@ def choose(config: RunConfig) -> Choices:
     """Where the run goes, and what its task decides; an output that exists is refused before anything heavy is loaded."""
     place = _place(config)
     output = place if config.output or config.overwrite else free_name(place.name, RUNS, config.resume)
-    gone_on = config.resume and interrupted(output) is None
-    if not (gone_on and is_run(place)):
-        check_output(output, config.overwrite, config.resume)
-    if gone_on:
-        finished = ", where the run is finished" if is_run(place) else ""
-        raise ValueError(
-            f"There must be an interrupted run to go on with; leave --resume out. Received: output {str(place)!r}{finished}"
-        )
+    if config.resume and interrupted(output) is None:
+        raise ValueError(_nothing_to_resume(place, output))
+    check_output(output, config.overwrite, config.resume)
     check_data(config.data)
     if Path(config.data).resolve().is_relative_to(output.resolve()):
         raise ValueError(f"The data must not lie inside the output, which is replaced. Received: {config.data!r}")
@@ -40,11 +35,32 @@ def choose(config: RunConfig) -> Choices:
 
 
 def renamed(config: RunConfig, output: Path) -> str | None:
-    """One line where the run could not be called after its data, because another is."""
+    """One line where a new run could not be called after its data, why, and what would do it."""
     place = _place(config)
-    if output == place:
+    if output == place or config.resume:
         return None
-    return f"Note: {place} is there already, so this run is called {output.name}; --overwrite would replace that one."
+    if being_written(partial_of(place)):
+        why = f"another run is being written to {place}"
+    elif not place.exists():
+        why = f"an unfinished run of {place} holds a trained model (--overwrite would drop it)"
+    else:
+        why = f"{place} is there already" + (" (--overwrite would replace it)" if is_run(place) else "")
+    return f"Note: {why}, so this run is called {output.name}."
+
+
+def _nothing_to_resume(place: Path, output: Path) -> str:
+    """What to say of `--resume` where the output has no interrupted run: another of this name may have one."""
+    for other in (place, free_name(place.name, place.parent, True)):
+        if interrupted(other) is not None:
+            more = " --overwrite" if other.exists() else ""
+            return (
+                f"The interrupted run of this name is that of {other}; go on with --output {other} --resume{more}. "
+                f"Received: output {str(output)!r}"
+            )
+    finished = ", where the run is finished" if is_run(place) else ""
+    return (
+        f"There must be an interrupted run to go on with; leave --resume out. Received: output {str(place)!r}{finished}"
+    )
 
 
 def _place(config: RunConfig) -> Path:

@@ -10,6 +10,7 @@ from .partial import (
     ANOTHER,
     BEST,
     CHECKPOINT,
+    STATE,
     WRITER,
     aside_of,
     being_written,
@@ -47,9 +48,14 @@ def check_output(output: Path, overwrite: bool, resume: bool = False) -> None:
     if being_written(partial):
         raise ValueError(f"{ANOTHER} Received: {str(output)!r}")
     if is_run(partial) and not (resume or overwrite):
+        ways = (
+            "--resume to finish it, or --overwrite to drop it"
+            if (partial / STATE).is_file()
+            else "--overwrite to drop it"
+        )
         raise ValueError(
-            f"An unfinished run there holds a trained model, {str(partial / 'model.keras')!r}; pass --resume to finish it, "
-            f"or --overwrite to drop it. Received: {str(output)!r}"
+            f"An unfinished run there holds a trained model, {str(partial / 'model.keras')!r}; pass {ways}. "
+            f"Received: {str(output)!r}"
         )
 
 

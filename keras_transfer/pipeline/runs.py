@@ -58,6 +58,12 @@ def evaluate_run(
     if delimiter is not None:
         if config.get("task") != "text":
             raise ValueError(f"`delimiter` is for tables of texts; leave it out. Received: delimiter={delimiter!r}")
+        from ..data.text_rows import has_columns
+
+        if not has_columns(data):
+            raise ValueError(
+                f"A folder of .txt files has no columns; leave `delimiter` out. Received: delimiter={delimiter!r}"
+            )
         config = {**config, "delimiter": as_delimiter(delimiter)}
     from ..core.saving import load
     from ..evaluate import evaluate

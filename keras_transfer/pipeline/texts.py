@@ -34,7 +34,7 @@ def resolve(config: RunConfig) -> dict[str, Any]:
 
 
 def read(config: Mapping[str, Any], show_progress: bool | None = None) -> Any:
-    """The texts that a resolved config names, as `TextData`."""
+    """The texts that a config names, as `TextData`."""
     from ..data import load_texts
 
     return load_texts(
@@ -122,7 +122,7 @@ def reader(run: Path, config: Mapping[str, Any], place: str) -> Callable[[int], 
     """What gives the text of a line of `predictions.csv`; a line that is no more is None, and no line left a `ValueError`."""
     from ..evaluate.predictions import read_predictions
 
-    data = read({**config, "data": place})
+    data = read({**config, "data": place, **_no_columns(place)})
     texts = {name: split.text(index) for split in data.splits.values() for index, name in enumerate(split.names)}
     names = read_predictions(run / "predictions.csv").names
     if not any(name in texts for name in names):
@@ -138,7 +138,8 @@ def labelled(
     """Texts with the classes of the run, as token ids."""
     from ..data.labelled_texts import load_labelled_texts
 
-    split, texts, skipped = load_labelled_texts(data, names, **_columns(config), on_bad=on_bad)
+    columns = _columns({**config, **_no_columns(data)})
+    split, texts, skipped = load_labelled_texts(data, names, **columns, on_bad=on_bad)
     return split, texts.for_model(model), skipped
 
 
@@ -157,6 +158,13 @@ def _columns(config: Mapping[str, Any]) -> dict[str, Any]:
     label = config.get("label_column")
     label = None if label is None else _column(label)
     return {"text_columns": columns or None, "label_column": label, "delimiter": config.get("delimiter")}
+
+
+def _no_columns(data: str | Path) -> dict[str, Any]:
+    """What a run knows of its table says nothing of a folder of .txt files."""
+    from ..data.text_rows import has_columns
+
+    return {} if has_columns(data) else {"text_columns": (), "label_column": None, "delimiter": None}
 
 
 def _column(name: str) -> str | int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from ..core.numbers import number
 from .stage import AS_IT_IS, Rate
 from .stages import fit_stages
 from .strategies import HEAD_RATE, train
@@ -38,7 +39,8 @@ def tune(
         rate = min((one.rate for one in getattr(model, "injections", ())), default=HEAD_RATE)
     if not reads_text(model):
         return train(model, x, y, learning_rate=rate, epochs=epochs, **settings)
-    head = HEAD * RATE / rate if isinstance(rate, float) else 1.0
+    scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+    head = 1.0 if scheduled else HEAD * RATE / number("learning_rate", rate, above=0.0)
     stage = text_stage(
         model, AS_IT_IS, name="train", epochs=epochs, learning_rate=rate, optimizer=text_optimizer(model, head=head)
     )

@@ -72,8 +72,8 @@ def text_stage(
     rate = RATE if learning_rate is None else learning_rate
     constant = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
     settings = {"schedule": schedule or ("constant" if constant else "warmup_linear"), **choices}
-    known = isinstance(rate, (int, float)) and rate > 0
-    settings.setdefault("optimizer", text_optimizer(model, head=max(1.0, HEAD * RATE / rate) if known else HEAD))
+    head = HEAD if constant else max(1.0, HEAD * RATE / number("learning_rate", rate, above=0.0))
+    settings.setdefault("optimizer", text_optimizer(model, head=head))
     return Stage(name, where, EPOCHS if epochs is None else epochs, rate, **settings)
 
 

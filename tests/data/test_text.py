@@ -104,7 +104,7 @@ def test_a_folder_of_files_by_class(tmp_path):
     assert data.class_names == ("neg", "pos")
     assert everything(data)["text 4\nof two lines\n"] == ("pos", "validation")
     assert data.splits["train"].names == ["train/neg/1.txt", "train/neg/3.txt", "train/pos/2.txt"]
-    with pytest.raises(ValueError, match=r"text_columns and delimiter are for tables; .* Received: "):
+    with pytest.raises(ValueError, match=r"leave them out. Received: text_columns='text', delimiter=';' for"):
         load_texts(tmp_path, text_columns="text", delimiter=";")
 
 

@@ -161,6 +161,16 @@ def test_a_saved_model_of_pairs(text_classifier, reviews, tmp_path):
     np.testing.assert_allclose(one.predict(TEXTS, batch_size=1, verbose=0), one.predict(TEXTS), atol=1e-6)
     with pytest.raises(ValueError, match="`batch_size` must be a whole number of at least 1"):
         one.predict(TEXTS, batch_size=0)
+    for given in (np.array(TEXTS), [text.encode() for text in TEXTS], iter(TEXTS)):
+        np.testing.assert_array_equal(one.predict(given), one.predict(TEXTS))
+    np.testing.assert_array_equal(one.predict(TEXTS[0].encode()), one.predict(TEXTS[0]))
+    for wrong in (3, None, {"text": TEXTS}):
+        with pytest.raises(TypeError, match="Give a text, or a list of texts"):
+            one.predict(wrong)
+    with pytest.raises(ValueError, match=r"a string. Received: 3"):
+        one.predict(["good", 3])
+    with pytest.raises(ValueError, match="`verbose` must be 'auto', 0 or 1"):
+        one.predict(TEXTS, verbose="silent")
     assert one.predict(("a good film", "very bad")).shape == (1, 2)
     assert not np.allclose(one.predict(("a good film", "very bad")), one.predict(("very bad", "a good film")))
 

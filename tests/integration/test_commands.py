@@ -141,7 +141,10 @@ def test_names_go_on_counting_and_overwrite_replaces(photos, tmp_path, run, smal
     shutil.copytree(run, saved / "p")
     photos(tmp_path / "p", {"red": 5, "blue": 5})
     assert command(["fit", "p", *small]) == 0
-    assert "saved_models/p is there already, so this run is called p-2; --overwrite" in capsys.readouterr().out
+    assert (
+        "saved_models/p is there already (--overwrite would replace it), so this run is called p-2."
+        in capsys.readouterr().out
+    )
     assert sorted(os.listdir(saved)) == ["p", "p-2"]
     assert command(["fit", "p", *small, "--quiet", "--resume"]) == 2
     assert "'saved_models/p', where the run is finished" in capsys.readouterr().err

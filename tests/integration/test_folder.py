@@ -67,6 +67,48 @@ def test_a_finished_run_keeps_nothing_it_went_on_from(tmp_path):
     with run_folder(tmp_path / "run", overwrite=True) as folder:
         write(folder, "new", "config.yaml", "model.keras", STATE, "best.keras")
     assert tree(tmp_path) == run_of("run", "new")
+    write(tmp_path / ".again.partial", "trained", "config.yaml", "model.keras", STATE)
+    with pytest.raises(ValueError, match="pass --resume to finish it"):
+        check_output(tmp_path / "again", overwrite=False)
+
+
+def test_a_run_of_another_name_says_why(tmp_path, monkeypatch):
+    from keras_transfer.config import make_config
+    from keras_transfer.pipeline.choices import choose, renamed
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rev").mkdir()
+    saved = tmp_path / "saved_models"
+
+    def note(**given):
+        config = make_config({"data": "rev", "weights": "none", **given})
+        return renamed(config, choose(config).output)
+
+    assert note() is None
+    write(saved / "rev", "old")
+    assert (
+        note() == "Note: saved_models/rev is there already (--overwrite would replace it), so this run is called rev-2."
+    )
+    assert note(overwrite=True) is None
+    with pytest.raises(ValueError, match=r"leave --resume out.*'saved_models/rev', where the run is finished"):
+        note(resume=True)
+    write(saved / ".rev-2.partial", "half", STATE)
+    assert note(resume=True) is None
+    with pytest.raises(ValueError, match=r"go on with --output saved_models/rev-2 --resume. "):
+        note(resume=True, overwrite=True)
+    shutil.rmtree(saved / ".rev-2.partial")
+    write(saved / ".rev.partial", "half", STATE)
+    with pytest.raises(ValueError, match=r"go on with --output saved_models/rev --resume --overwrite. "):
+        note(resume=True)
+    assert note(resume=True, overwrite=True) is None
+    shutil.rmtree(saved)
+    write(saved / ".rev.partial", "trained")
+    assert "an unfinished run of saved_models/rev holds a trained model" in note()
+    write(saved / ".rev.partial", str(os.getpid()), WRITER)
+    assert "another run is being written to saved_models/rev, so" in note()
+    shutil.rmtree(saved)
+    write(saved / "rev", "mine", "notes.txt")
+    assert note() == "Note: saved_models/rev is there already, so this run is called rev-2."
 
 
 def test_a_finished_run_whose_name_was_taken_is_left_whole(tmp_path):
@@ -164,7 +206,7 @@ def test_an_interrupted_run_is_found_where_the_next_was_killed_at_once(tmp_path)
 
 def test_a_trained_model_is_dropped_only_on_request(tmp_path):
     write(tmp_path / ".run.partial", "trained")
-    with pytest.raises(ValueError, match="pass --resume to finish it"), run_folder(tmp_path / "run"):
+    with pytest.raises(ValueError, match="pass --overwrite to drop it"), run_folder(tmp_path / "run"):
         pass
     assert free_name("run", tmp_path).name == "run-2"
     assert free_name("run", tmp_path, resume=True).name == "run"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_transfer import peft
-from keras_transfer.core.freezing import unfreeze
+from keras_transfer.core.freezing import freeze, unfreeze
 from keras_transfer.core.saving import load, save
 from keras_transfer.tuning import tune
 
@@ -254,3 +254,83 @@ def test_ejecting_one_of_two_makes_an_optimizer_for_the_other(tiny, tmp_path):
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     assert [one.shape for one in again.optimizer.variables] == [one.shape for one in model.optimizer.variables]
+
+
+def test_ejecting_another_leaves_head_and_freezing_as_they_are(tiny):
+    """Law: the head that counts stays the one that was said, and what somebody froze stays frozen."""
+    model = peft.inject(tiny.dense(), "lora", "first", train="last", name="a", rank=2)
+    for name in "bc":
+        peft.add_adapter(model, name)
+    peft.activate(model, ["a", "b", "c"], head="b")
+    model.get_layer("last").kernel.assign(np.full((12, 3), 7.0))
+    peft.eject(model, "c")
+    assert (peft.active(model), model.heads.live) == (["a", "b"], "b")
+    assert np.array(model.get_layer("last").kernel)[0, 0] == 7
+    freeze(model, "last")
+    before = len(model.trainable_variables)
+    peft.activate(peft.add_adapter(model, "d"), "b")
+    freeze(model, "last")
+    peft.eject(model, "d")
+    assert len(model.trainable_variables) == before - 2  # a is off
+    peft.activate(model, "b")
+    peft.eject(model, "a")
+    assert model.get_layer("last").trainable_variables  # which both trained
+
+
+def test_a_file_holds_no_disabled_adapters(two, tmp_path):
+    model = two[0]
+    with peft.disabled(model), pytest.raises(ValueError, match=r"Save outside `kt.peft.disabled`"):
+        save(model, tmp_path / "m.keras")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_spared_from_decay_by_name_stays_so(tiny):
+    model = peft.inject(tiny.dense(), "lora", "first", rank=2)
+    optimizer = keras.optimizers.AdamW(1e-2, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["lora_b"])
+    model.compile(optimizer, "mse")
+    peft.activate(peft.add_adapter(model, "more"), "more")
+    assert model.optimizer is not optimizer
+    (decays, spared) = (
+        model.optimizer._use_weight_decay(one) for one in model.trainable_variables if "lora" in one.path
+    )
+    assert (decays, spared) == (True, False)
+
+
+def test_the_batch_norm_of_a_new_head_trains_and_that_of_the_base_does_not(tiny):
+    norm = keras.layers.BatchNormalization
+    pixels = keras.Input((16, 16, 3))
+    x = norm(name="old")(keras.layers.Dense(4, name="first")(keras.layers.Flatten()(pixels)))
+    head = keras.Sequential([keras.layers.Dense(4), norm(name="new"), keras.layers.Dense(3)], name="head")
+    model = peft.inject(keras.Model(pixels, head(x)), "lora", "first", rank=2)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    old, new = (np.array(layer.moving_mean) for layer in (model.get_layer("old"), head.layers[1]))
+    model.fit(tiny.PIXELS, np.array([0, 1, 2, 0]), epochs=2, verbose=0)
+    np.testing.assert_array_equal(np.array(model.get_layer("old").moving_mean), old)
+    assert not np.array_equal(np.array(head.layers[1].moving_mean), new)
+    assert head.layers[1].gamma.trainable
+    peft.eject(model)
+    np.testing.assert_array_equal(np.array(head.layers[1].moving_mean), new)
+
+
+def test_a_loss_in_float16_stays_scaled(tiny):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        base = tiny.dense()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    base.compile("adam", "mse")
+    assert isinstance(base.optimizer, keras.optimizers.LossScaleOptimizer)
+    model = peft.inject(base, "lora", "first", rank=2)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    peft.activate(peft.add_adapter(model, "more"), "more")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def test_a_refused_layer_keeps_its_regularizer():
+    pixels = keras.Input((4,))
+    layer = keras.layers.EinsumDense("ab,b->ab", output_shape=4, activity_regularizer="l2", name="diagonal")
+    model = keras.Model(pixels, keras.layers.Dense(3, name="last")(layer(pixels)))
+    with pytest.raises(ValueError, match="Received"):
+        peft.inject(model, "lora", "diagonal", rank=2)
+    assert layer.activity_regularizer is not None

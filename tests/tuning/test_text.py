@@ -27,7 +27,9 @@ def moved(model, before):
     return {path for path, value in values(model).items() if not np.array_equal(before[path], value)}
 
 
-@pytest.mark.parametrize(("rate", "multiplier"), [(2e-5, 50.0), (1e-4, 10.0), (1e-3, 1.0), (1e-2, 1.0)])
+@pytest.mark.parametrize(
+    ("rate", "multiplier"), [(2e-5, 50.0), (1e-4, 10.0), (1e-3, 1.0), (np.float32(1e-3), 1.0), (1e-2, 1.0), (1, 1.0)]
+)
 def test_the_head_has_its_own_rate_or_the_encoders_where_that_is_higher(text_classifier, rate, multiplier):
     """Not fifty times whatever the encoder is given: at 1e-3 that would be 0.05."""
     model = kt.unfreeze(text_classifier())

@@ -36,9 +36,12 @@ class RunConfig(BaseModel):
     text_columns: tuple[str, ...] = Field(
         (),
         max_length=2,
-        description="Column of the texts, by name or number; given twice: pairs of texts. Found where usual.",
+        description="Column of the texts, by name or number; given twice: pairs of texts. Found where the first "
+        "line calls it text, sentence, review or the like.",
     )
-    label_column: str | None = Field(None, description="Column of the labels, by name or number; found where usual.")
+    label_column: str | None = Field(
+        None, description="Column of the labels, by name or number; found where called label, class or the like."
+    )
     delimiter: str | None = Field(
         None, description="What separates the columns of a table that is not what it ends in, such as ';' or tab."
     )
@@ -99,7 +102,7 @@ class RunConfig(BaseModel):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: rare classes count as much as frequent ones."
     )
-    batch_size: int = Field(32, ge=1, description="Pictures a step.")
+    batch_size: int = Field(32, ge=1, description="Pictures or texts a step.")
     patience: int = Field(
         5,
         ge=1,

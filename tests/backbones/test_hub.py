@@ -167,7 +167,8 @@ def test_a_convolutional_preset_without_a_converter(resnet):
     ("name", "match"),
     [
         ("hub:", r"'hub:' must be followed by a preset of keras-hub or a folder\. Received: 'hub:'"),
-        ("hub:no/such/folder", r"or a folder that exists\..* Received: 'no/such/folder'"),
+        ("hub:no/such/folder", r"must exist; check the path\. Received: 'no/such/folder'"),
+        ("hub:no_such_preset", r"or a folder that exists\..* Received: 'no_such_preset'"),
         ("hub:vit_base_patch16_224_imgenet", r"Did you mean 'vit_base_patch16_224_imagenet' or .* Received: 'vit_"),
     ],
 )

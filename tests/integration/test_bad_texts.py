@@ -44,6 +44,7 @@ OPTIONS = {
         "give its vocabulary (--vocabulary FILE",
     ),
     "nearly the name of a shape": (["reviews.tsv", "--backbone", "minilm_l9"], "Did you mean 'minilm_l6'"),
+    "a preset's folder that is not there": (["reviews.tsv", "--backbone", "./presett"], "must exist; check the path"),
     "a folder that is no preset": (["reviews.tsv", "--backbone", "folder"], "must hold config.json"),
     "a weights file that is not there": (["reviews.tsv", "--weights", "nowhere.h5"], "an .h5 file that exists"),
     "a weights file cut short": (["reviews.tsv", "--weights", "cut.h5"], "no whole HDF5 file"),

@@ -63,6 +63,14 @@ def reviews() -> tuple[list[str], list[int]]:
     return texts, [int("good" in text or "fine" in text) for text in texts]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A process with JAX in it takes ten seconds to start: its tests are slow ones."""
+    for item in items:
+        if "on_jax" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 BLOCKED = """
 import sys
 

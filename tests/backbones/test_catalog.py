@@ -14,10 +14,17 @@ from keras_transfer.core.prefix import cut
 from keras_transfer.core.saving import load, save
 from keras_transfer.export import export_tflite
 
-FAST = ("mobilenet_0.25", "mobilenet_v2_0.35")
+FAST = ("mobilenet_v2_0.35",)
 # one of each other family with the slow tests; the rest, up to 350 million weights, behind a marker of its own
 SLOW = ("mobilenet_v3_small", "efficientnet_b0", "efficientnet_v2_b0", "resnet50", "resnet50_v2", "densenet121")
-SLOW += ("mobilenet_v3_small_minimalistic", "vgg16", "inception_v3", "inception_resnet_v2", "xception")
+SLOW += (
+    "mobilenet_0.25",
+    "mobilenet_v3_small_minimalistic",
+    "vgg16",
+    "inception_v3",
+    "inception_resnet_v2",
+    "xception",
+)
 SLOW += ("nasnet_mobile", "convnext_tiny")
 
 

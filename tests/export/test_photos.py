@@ -27,7 +27,8 @@ def build(weights):
     return keras.Model(pictures, head(x))
 
 
-@pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_effect_mobilenet_on_ants_and_bees(data_root, photos, tmp_path, policy):
     keras.config.set_dtype_policy(policy)
     try:

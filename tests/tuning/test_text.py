@@ -154,10 +154,10 @@ def test_the_recipe_and_a_model_from_scratch(text_classifier, data):
         partial(text_classifier(layers=1), data, learning_rate="high")
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("layerwise", "progressive")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("feature_extraction", "layerwise", "progressive")]
 
 
-@pytest.mark.parametrize("name", ["feature_extraction", "linear_probe", "nearest_mean", *SLOW])
+@pytest.mark.parametrize("name", ["linear_probe", "nearest_mean", *SLOW])
 def test_every_strategy_takes_texts(text_classifier, data, name):
     assert name in registered("strategy")
     model = text_classifier(pooling="mean")

@@ -11,9 +11,10 @@ import keras
 from ..core.files import temporary_sibling
 from .certificate import Certificate, failed
 from .ladder import CompressionError, Ladder
+from .making import make_subject
 from .precisions import PRECISIONS
 from .sizes import parse_size
-from .subject import Subject, make_subject
+from .subject import Subject
 from .tflite import check_path, convert
 
 

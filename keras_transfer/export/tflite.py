@@ -15,8 +15,8 @@ from ..core.stderr import held_back
 from .beside import remove_file
 from .calibration import Calibration
 from .certificate import Certificate, CertificateError, failed
+from .making import make_subject
 from .precisions import check_precision
-from .subject import make_subject
 from .text_io import NAME as TEXT_INPUT
 from .text_io import reads_ids
 

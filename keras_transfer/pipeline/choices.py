@@ -1,12 +1,12 @@
 """What a config leaves open: where the run goes, and what its task decides; what cannot be is refused early."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import STAGES, RunConfig, make_config
 from .folder import RUNS, check_output, free_name
+from .named import RANKED
 from .opening import check_data, data_name
 from .partial import being_written, is_run, partial_of
 from .resuming import interrupted
@@ -68,14 +68,6 @@ def _place(config: RunConfig) -> Path:
     return Path(config.output) if config.output else RUNS / data_name(config.data, "run")
 
 
-def strategy_of(name: str) -> Callable[..., Any]:
-    """The strategy of that name; the rooms that register them are imported first."""
-    from .. import fewshot, tuning  # noqa: F401
-    from ..core.registry import get
-
-    return get("strategy", name)
-
-
 def describe(config: RunConfig, output: Path, data: Any) -> str:
     """One line: what was chosen."""
     task = task_of(config)
@@ -92,7 +84,6 @@ def describe(config: RunConfig, output: Path, data: Any) -> str:
     )
 
 
-RANKED = ("lora", "dora")  # methods with a rank
 # what a strategy that is solved exactly has no use for
 TRAINING = ("epochs", "head_epochs", "learning_rate", "views", "patience", "keep", "mix", "loss")
 

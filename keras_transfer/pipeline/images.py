@@ -59,7 +59,7 @@ def build(config: RunConfig, data: Any) -> Any:
 
 def train(config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> Any:
     """Fit by the strategy."""
-    from .choices import strategy_of
+    from .named import strategy_of
 
     return strategy_of(str(config.strategy))(model, data, **settings)
 

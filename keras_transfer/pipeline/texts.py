@@ -73,7 +73,7 @@ def build(config: RunConfig, data: Any) -> Any:
     if config.method == "none":
         return model
     from ..peft import inject
-    from .choices import RANKED
+    from .named import RANKED
 
     chosen: dict[str, Any] = {"rank": config.rank, "alpha": 2.0 * config.rank} if config.method in RANKED else {}
     return inject(model, config.method, **chosen)
@@ -82,7 +82,7 @@ def build(config: RunConfig, data: Any) -> Any:
 def train(config: RunConfig, model: Any, data: Any, settings: dict[str, Any]) -> Any:
     """Fit by the strategy, or fit the method's adapters."""
     from ..tuning import tune
-    from .choices import strategy_of
+    from .named import strategy_of
 
     fit = strategy_of(str(config.strategy)) if config.method == "none" else tune
     return fit(model, data, **settings)

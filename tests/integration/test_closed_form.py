@@ -27,7 +27,7 @@ def weights(tmp_path_factory):
 def test_every_strategy_of_the_config_is_found_in_a_fresh_process():
     code = (
         "from keras_transfer.config import STAGES\n"
-        "from keras_transfer.pipeline.choices import strategy_of\n"
+        "from keras_transfer.pipeline.named import strategy_of\n"
         "print(*[strategy_of(name) is not None for name in STAGES])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})

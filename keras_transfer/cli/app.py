@@ -78,6 +78,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `keras-transfer list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
+    except SystemExit:  # the same within the command, where Typer ends the process with 1
+        code = DONE
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
             import traceback

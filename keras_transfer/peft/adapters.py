@@ -15,7 +15,6 @@ from .injected import Injected
 from .places import adapter_names, adapters_called, take_away
 from .targets import head_layers
 
-BATCH_NORM = keras.layers.BatchNormalization
 _LETTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
 
@@ -82,7 +81,8 @@ def activate(model: Injected, name: str | Sequence[str], *, head: str | None = N
         freeze(model, still)
     unfreeze(model, trained)
     new = {id(one) for one in head_layers(model)}  # its statistics are no pretrained ones, which would be spoiled
-    if norms := [one for one in model.heads.layers_of(live) if id(one) in new and isinstance(one, BATCH_NORM)]:
+    norm = keras.layers.BatchNormalization
+    if norms := [one for one in model.heads.layers_of(live) if id(one) in new and isinstance(one, norm)]:
         unfreeze(model, norms, batch_norm="train")
     if model.compiled and [id(one) for one in model.trainable_variables] != before:
         compile_anew(model)

@@ -22,7 +22,8 @@ def resolve(config: RunConfig) -> dict[str, Any]:
         raise ValueError(
             f"`method: {config.method}` freezes the encoder itself; leave `strategy` out. Received: {config.strategy!r}"
         )
-    from ..backbones.text_encoder import ENCODERS, check_name
+    from ..backbones.text_catalog import ENCODERS
+    from ..backbones.text_encoder import check_name
 
     check_name(config.backbone, _weights(config), own_words=config.vocabulary is not None)
     if config.backbone in ENCODERS and config.vocabulary is None:

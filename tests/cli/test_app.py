@@ -224,3 +224,13 @@ def test_a_reader_that_leaves_early_is_no_error():
     command = f"{sys.executable} -m keras_transfer --help | true"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, env={**os.environ})
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["list", "--backbones"], ["list", "--backbones", "--json"]])
+def test_a_reader_who_stops_reading_is_no_error(arguments):
+    """`| head -1`, with less and with more than a buffer of output."""
+    command = [sys.executable, "-c", "from keras_transfer.cli.app import main; main()", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0

@@ -39,29 +39,37 @@ def folded(layer: keras.layers.Layer, form: Linear, x: Any, adapters: Iterable[A
 
     Only the thin matrices are differentiated, nothing of the size of W: with h = s x A and g the gradient of the output,
     `dB = h' g`, `dA = s x' (g B')`, `dx = g (W + s A B)'`. The sum over the activations, there and back, which the product
-    form needs for every adapter becomes one over W, which is smaller than a batch's activations; until the gradients are
-    there, the folded kernel takes as much memory as W.
+    form needs for every adapter becomes one over W, which is smaller than a batch's activations. The folded kernel is made
+    once on the way there and once, lying across as the product wants it, on the way back; it is not kept between the two.
     """
     inputs, outputs = math.prod(form.inputs), math.prod(form.outputs)
-    kernel, thin = ops.reshape(layer.kernel, (inputs, outputs)), []
+    thin = []
     for adapter in adapters:
-        a = ops.reshape(ops.multiply(adapter.lora_a, adapter.gate * adapter.scale), (inputs, -1))
-        thin += [a, ops.reshape(adapter.lora_b, (-1, outputs))]
-        kernel = ops.add(kernel, ops.matmul(*thin[-2:]))
+        a = ops.multiply(adapter.lora_a, adapter.gate * adapter.scale)
+        thin += [ops.reshape(a, (inputs, -1)), ops.reshape(adapter.lora_b, (-1, outputs))]
     lead = ops.shape(x)[: len(x.shape) - len(form.inputs)]
+    kernel = ops.reshape(layer.kernel, (inputs, outputs))
     y = ops.custom_gradient(_product)(ops.reshape(x, (-1, inputs)), kernel, *thin)
     return ops.reshape(y, (*lead, *form.outputs))
 
 
 def _product(x: Any, kernel: Any, *thin: Any) -> Any:
+    pairs = list(zip(thin[::2], thin[1::2], strict=True))
+    folded = kernel
+    for a, b in pairs:
+        folded = ops.add(folded, ops.matmul(a, b))
+
     def gradient(*args: Any, upstream: Any = None) -> Any:
         g = args[0] if upstream is None else upstream
-        # What the kernel owes to A and B they get themselves; a gradient of this gradient goes through it.
+        across = ops.transpose(kernel)
+        for a, b in pairs:
+            across = ops.add(across, ops.matmul(ops.transpose(b), ops.transpose(a)))
+        # W is frozen, and what a gradient of this gradient owes to A and B goes through `across`.
         nothing = ops.zeros_like(kernel) if keras.backend.backend() == "jax" else None
-        found = [ops.matmul(g, ops.transpose(kernel)), nothing]
-        for a, b in zip(thin[::2], thin[1::2], strict=True):
+        found = [ops.matmul(g, across), nothing]
+        for a, b in pairs:
             found.append(ops.matmul(ops.transpose(x), ops.matmul(g, ops.transpose(b))))
             found.append(ops.matmul(ops.transpose(ops.matmul(x, a)), g))
         return tuple(found)
 
-    return ops.matmul(x, kernel), gradient
+    return ops.matmul(x, folded), gradient

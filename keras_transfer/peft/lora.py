@@ -10,6 +10,7 @@ from ..core.numbers import count, number
 from ..core.registry import register
 from .bias import along_channels
 from .folded import folded, folds
+from .gelu import for_training
 from .lora_shapes import KINDS, form_of, is_linear
 from .wrapper import Adapter, Injection, add_gated, add_to
 
@@ -95,7 +96,9 @@ class LoRA(Injection):
             y = self.base(x, *args, **kwargs)
             for adapter in adapters if not kwargs.get("reverse") else ():
                 y = self._add(y, x, adapter, training)
-        return y if self.activation is None else self.activation(y)
+        if self.activation is None:
+            return y
+        return (for_training(self.activation, self.compute_dtype) if training else self.activation)(y)
 
     def _add(self, y: Any, x: Any, adapter: Adapter, training: bool | None) -> Any:
         x = x if adapter.dropout is None else adapter.dropout(x, training=training)

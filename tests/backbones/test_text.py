@@ -117,7 +117,7 @@ def test_padding_changes_no_answer(text_classifier):
         model = text_classifier(pooling=pooling)
         ids = np.array([[2, 7, 10, 3]], "int32")
         longer = np.pad(ids, ((0, 0), (0, 12)))
-        np.testing.assert_allclose(np.asarray(model(ids)), np.asarray(model(longer)), atol=2e-6, err_msg=pooling)
+        np.testing.assert_allclose(np.asarray(model(ids)), np.asarray(model(longer)), atol=1e-5, err_msg=pooling)
         assert not np.allclose(np.asarray(model(ids)), np.asarray(model(ids[:, ::-1])))
 
 
@@ -156,7 +156,7 @@ def test_a_saved_model_brings_its_tokenizer_into_another_process(text_classifier
     assert done.returncode == 0, done.stderr[-2000:]
     tokens, answers = done.stdout.strip().splitlines()[-1].split("] [")
     assert eval(f"{tokens}]") == ids[0].tolist()
-    np.testing.assert_allclose(eval(f"[{answers}"), np.asarray(model(ids[0][None]))[0], atol=1e-6)
+    np.testing.assert_allclose(eval(f"[{answers}"), np.asarray(model(ids[0][None]))[0], atol=1e-5)
 
 
 def test_a_folder_of_a_preset_brings_weights_and_tokenizer(words, tmp_path):
@@ -167,7 +167,7 @@ def test_a_folder_of_a_preset_brings_weights_and_tokenizer(words, tmp_path):
     ids, _ = model.get_layer("preprocessing").encode(["a good film"])
     given = {"token_ids": ids[0][None], "padding_mask": np.ones((1, 5)), "segment_ids": np.zeros((1, 5))}
     answers = [np.asarray(one(given)["pooled_output"]) for one in (backbone, model.get_layer("backbone"))]
-    np.testing.assert_allclose(*answers, atol=1e-6)
+    np.testing.assert_allclose(*answers, atol=1e-5)
     assert not trainable_report(model).rows[1]["trainable"]
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="could not be loaded"):

@@ -134,7 +134,7 @@ def test_it_gives_what_the_module_gives(texts, tmp_path):
         packed(texts, tmp_path / "b.tgz", "inside"),
     ):
         layer = TFHubLayer(source)
-        np.testing.assert_allclose(answer(layer), expected, atol=1e-6)
+        np.testing.assert_allclose(answer(layer), expected, atol=1e-5)
         assert layer(keras.Input((), dtype="string")).shape == (None, 3)
     assert not layer.trainable_variables
 
@@ -205,7 +205,7 @@ def test_a_file_in_a_fresh_process(texts, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     before, after = (np.array(one) for one in __import__("json").loads(done.stdout.strip().splitlines()[-1]))
     np.testing.assert_array_equal(before.astype("float32"), answer(model))
-    np.testing.assert_allclose(after, answer(fit(model)), atol=1e-6)
+    np.testing.assert_allclose(after, answer(fit(model)), atol=1e-5)
 
 
 def test_a_weights_file_brings_the_modules_own_numbers_back(texts, tmp_path):
@@ -250,14 +250,14 @@ def test_as_a_backbone_it_exports(pictures, tmp_path):
     assert certificate.passed
     model.export(tmp_path / "saved", verbose=False)
     served = tf.saved_model.load(tmp_path / "saved")
-    np.testing.assert_allclose(served.serve(tf.constant(x)), model(x), atol=1e-6)
+    np.testing.assert_allclose(served.serve(tf.constant(x)), model(x), atol=1e-5)
 
 
 def test_strings_export_as_a_saved_model(texts, tmp_path):
     model = fit(classifier(texts, trainable=True))
     model.export(tmp_path / "saved", verbose=False)
     served = tf.saved_model.load(tmp_path / "saved")
-    np.testing.assert_allclose(served.serve(tf.constant(list(TEXTS))), answer(model), atol=1e-6)
+    np.testing.assert_allclose(served.serve(tf.constant(list(TEXTS))), answer(model), atol=1e-5)
 
 
 def test_signatures_and_names(tmp_path):
@@ -266,7 +266,7 @@ def test_signatures_and_names(tmp_path):
     exported.export(tmp_path / "keras", verbose=False)
     x = np.ones((2, 4), "float32")
     layer = TFHubLayer(tmp_path / "keras", signature="serving_default", output="b", trainable=True)
-    np.testing.assert_allclose(layer(x), exported(x)["b"], atol=1e-6)
+    np.testing.assert_allclose(layer(x), exported(x)["b"], atol=1e-5)
     assert len(layer.trainable_variables) == 4
     for change, match in (
         ({}, r"only be run by one of its signatures; give `signature`\. Did you mean 'serving_default'"),

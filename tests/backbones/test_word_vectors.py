@@ -58,7 +58,7 @@ def test_every_format_gives_the_same(tmp_path):
             np.testing.assert_allclose(rows[word], VECTORS[key], err_msg=f"{word} of {source}")
         assert found.matrix.shape == (len(found.words) + 2, found.dim) == (11, 2)
         np.testing.assert_array_equal(found.matrix[0], 0)
-        np.testing.assert_allclose(found.matrix[1], array.mean(0), atol=1e-6)
+        np.testing.assert_allclose(found.matrix[1], array.mean(0), atol=1e-5)
 
 
 def test_coverage_is_counted_and_told():
@@ -217,7 +217,7 @@ def test_padding_changes_nothing_and_vectors_may_train(vectors):
     assert model.get_layer("backbone").get_layer("embedding").trainable
     ids = model.get_layer("preprocessing").batch(["good1 bad2"])
     np.testing.assert_allclose(
-        model.predict(ids, verbose=0), model.predict(np.pad(ids, ((0, 0), (0, 6))), verbose=0), atol=1e-6
+        model.predict(ids, verbose=0), model.predict(np.pad(ids, ((0, 0), (0, 6))), verbose=0), atol=1e-5
     )
     assert model.output_shape == (None, 3)
 

@@ -52,7 +52,7 @@ def test_the_parts_are_the_model_in_every_family(family, pooling):
         assert {id(v) for v in here.suffix.trainable_weights} == {id(v) for v in model.trainable_weights}
         assert here.prefix.output.shape[1:-1] == ((None,) if cut_inside else ())
         out = here.suffix(Runner(here)(IDS, augmented=False), training=False)
-        np.testing.assert_allclose(np.asarray(out), whole, atol=1e-6)
+        np.testing.assert_allclose(np.asarray(out), whole, atol=1e-5)
 
 
 def test_the_cut_lies_right_before_the_first_layer_that_trains():
@@ -78,7 +78,7 @@ def test_two_hidden_states_are_not_packed_the_cut_falls_before_them():
     here = cut(model)
     assert here.prefix.output.shape == (None, None, 5)  # one embedding, and the ids of the other
     out = here.suffix(here.prefix(IDS % 9, training=False), training=False)
-    np.testing.assert_allclose(np.asarray(out), np.asarray(model(IDS % 9, training=False)), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(out), np.asarray(model(IDS % 9, training=False)), atol=1e-5)
 
 
 def fitted(cache, shuffle=True):
@@ -118,7 +118,7 @@ def test_cached_and_uncached_fits_are_one_and_change_only_what_trains():
     for before, one, other, variable in zip(
         start, cached.get_weights(), plain.get_weights(), plain.weights, strict=True
     ):
-        np.testing.assert_allclose(one, other, atol=2e-6)
+        np.testing.assert_allclose(one, other, atol=1e-5)
         if variable.trainable:
             moved += not np.array_equal(before, one)
         else:

@@ -58,7 +58,7 @@ def test_a_file_of_peft_gives_the_logits_of_peft_and_ours_is_the_same_file(case,
     theirs = {name: one for name, one in theirs.items() if "original_module" not in name and "to_save" not in name}
     assert {name: one.shape for name, one in ours.items()} == {name: one.shape for name, one in theirs.items()}
     for name, one in ours.items():
-        np.testing.assert_allclose(one, theirs[name], atol=1e-6)
+        np.testing.assert_allclose(one, theirs[name], atol=1e-5)
     mine, told = (json.loads((one / "adapter_config.json").read_text()) for one in (tmp_path / "ours", GOLDEN / case))
     same = {"peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "bias"}
     same = (same | {"num_virtual_tokens", "token_dim", "num_transformer_submodules"}) & set(told)
@@ -106,7 +106,7 @@ def saved(tmp_path_factory):
 def test_any_model_comes_back(saved):
     folder, expected = saved
     model = load_adapters(plain(), folder, "again")
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(TOKENS)), expected, atol=1e-6)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(TOKENS)), expected, atol=1e-5)
     assert {one.path for one in model.trainable_variables if "lora_" not in one.path} == {"head/kernel", "head/bias"}
     arrays = load_file(folder / "adapter_model.safetensors")
     shapes = {name.removeprefix("base_model.model."): one.shape for name, one in arrays.items()}
@@ -137,9 +137,9 @@ def test_two_adapters_on_one_base(saved, tmp_path):
     for name, wanted in (("one", expected), ("two", second)):
         save_adapters(model, tmp_path / name, name)
         again = load_adapters(plain(), tmp_path / name)
-        np.testing.assert_allclose(keras.ops.convert_to_numpy(again(TOKENS)), wanted, atol=1e-6)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(again(TOKENS)), wanted, atol=1e-5)
     activate(model, "one")
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(TOKENS)), expected, atol=1e-6)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(TOKENS)), expected, atol=1e-5)
     with pytest.raises(ValueError, match=r"Each adapter has its own name; .* Received: 'one'"):
         load_adapters(model, folder, "one")
 
@@ -316,7 +316,7 @@ np.testing.assert_allclose(found, np.load(bases.GOLDEN / "logits.npz")["bert_rsl
 folder = pathlib.Path(tempfile.mkdtemp())
 kt.peft.save_adapters(model, folder)
 ours, theirs = (load_file(one / "adapter_model.safetensors") for one in (folder, bases.GOLDEN / "bert_rslora"))
-assert all(np.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+assert all(np.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
 """
     assert on_jax(script, str(Path(bases.__file__))) == "done on JAX"
 

@@ -59,13 +59,13 @@ def test_two_prefixes_stand_side_by_side_and_either_can_be_off(tiny):
     b = tiny.answer(model, given)
     both = tiny.answer(peft.activate(model, ["a", "b"]), given)
     traced = model.predict(given, verbose=0)
-    np.testing.assert_allclose(traced, both, atol=1e-6)
+    np.testing.assert_allclose(traced, both, atol=1e-5)
     assert len({np.round(one, 4).tobytes() for one in (before, a, b, both)}) == 4
     np.testing.assert_array_equal(tiny.answer(peft.activate(model, "a"), given), a)
-    np.testing.assert_allclose(model.predict(given, verbose=0), a, atol=1e-6)  # the same traced function
+    np.testing.assert_allclose(model.predict(given, verbose=0), a, atol=1e-5)  # the same traced function
     with peft.disabled(model):
         np.testing.assert_array_equal(tiny.answer(model, given), before)
-        np.testing.assert_allclose(model.predict(given, verbose=0), before, atol=1e-6)
+        np.testing.assert_allclose(model.predict(given, verbose=0), before, atol=1e-5)
 
 
 def test_padding_stays_unseen_and_what_is_learned_is_counted(tiny):

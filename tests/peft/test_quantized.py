@@ -70,7 +70,7 @@ def test_a_dense_layer_with_its_activation():
     layer.build(x.shape)
     rounded, bias = np.asarray(unpack(pack(layer.kernel), (16, 24))), np.asarray(layer.bias)
     quantise_layer(layer)
-    np.testing.assert_allclose(layer(x), keras.activations.gelu(x @ rounded + bias), atol=1e-6)
+    np.testing.assert_allclose(layer(x), keras.activations.gelu(x @ rounded + bias), atol=1e-5)
     right = slope(lambda one: keras.activations.gelu(ops.matmul(one, rounded) + bias), x)
     np.testing.assert_allclose(slope(layer, x), right, atol=1e-4)
 
@@ -105,7 +105,7 @@ def test_there_and_back_is_the_layer_as_it_was_made():
     assert type(layer) is keras.layers.EinsumDense
     assert [one.path for one in layer.weights] == names
     assert layer.kernel.trainable
-    np.testing.assert_allclose(layer(x), y, atol=1e-6)
+    np.testing.assert_allclose(layer(x), y, atol=1e-5)
 
 
 def test_a_layer_of_its_own_comes_back_from_plain_keras(tmp_path):
@@ -175,7 +175,7 @@ def test_merging_needs_float_kernels_and_gives_the_same_answers(tiny):
     np.testing.assert_array_equal(tiny.answer(model, x), right)
     merged = peft.merge(peft.dequantize(model))
     assert type(merged) is kind
-    np.testing.assert_allclose(tiny.answer(merged, x), right, atol=1e-6)
+    np.testing.assert_allclose(tiny.answer(merged, x), right, atol=1e-5)
 
 
 def test_ejecting_leaves_the_rounded_base_and_dequantizing_a_plain_one(tiny, tmp_path):
@@ -190,7 +190,7 @@ def test_ejecting_leaves_the_rounded_base_and_dequantizing_a_plain_one(tiny, tmp
     assert type(plain) is kind
     assert len(plain.weights) == count
     plain.save(tmp_path / "m.keras")
-    np.testing.assert_allclose(tiny.answer(keras.models.load_model(tmp_path / "m.keras"), x), rounded, atol=1e-6)
+    np.testing.assert_allclose(tiny.answer(keras.models.load_model(tmp_path / "m.keras"), x), rounded, atol=1e-5)
 
 
 def test_quantised_while_it_is_read(tiny, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def two(tiny):
     for name in ("a", "b"):
         if name == "b":
             peft.activate(peft.add_adapter(model, "b", rank=3, alpha=5), "b")
-        np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), plain, atol=1e-6)  # its head's values, too
+        np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), plain, atol=1e-5)  # its head's values, too
         tiny.learn(model, seed=ord(name))
         answers[name] = model.predict(tiny.PIXELS, verbose=0)
     return model, answers, start
@@ -46,7 +46,7 @@ def test_disabled_is_the_base_and_comes_back(two, tiny):
     with peft.disabled(model) as base:
         assert base is model
         assert peft.active(model) == []
-        np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+        np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-5)
     with pytest.raises(TypeError, match="unexpected"), peft.disabled(model):
         model.predict(tiny.PIXELS, nonsense=1)  # after an error, too
     assert peft.active(model) == ["b"]
@@ -82,7 +82,7 @@ def test_only_the_active_one_trains(two, tiny):
     peft.activate(model, "b")
     assert model.optimizer is not old  # one that knows the other weights
     assert [one.path for one in model.trainable_variables if "lora" in one.path] == ["first/b/lora_a", "first/b/lora_b"]
-    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["b"], atol=1e-6)
+    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["b"], atol=1e-5)
     model.fit(tiny.PIXELS, LABELS, verbose=0)
     peft.activate(model, "a")
     answers["a"] = model.predict(tiny.PIXELS, verbose=0)
@@ -101,7 +101,7 @@ def test_all_of_them_are_in_the_file(two, tiny, tmp_path):
         peft.activate(again, name)
         np.testing.assert_array_equal(again.predict(tiny.PIXELS, verbose=0), answers[name])
     with peft.disabled(again):
-        np.testing.assert_allclose(again.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+        np.testing.assert_allclose(again.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_cannot_be_is_told_and_nothing_changes(two, tiny, call, said):
     with pytest.raises(ValueError, match=said):
         call(model)
     assert peft.adapter_names(model) == ["a", "b"]
-    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["b"], atol=1e-6)
+    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["b"], atol=1e-5)
 
 
 def test_a_plain_model_is_a_type_error(tiny):
@@ -138,15 +138,15 @@ def test_ejecting_gives_the_base_back_to_the_bit(two, tiny):
     peft.activate(model, "b")
     assert peft.eject(model, "b") is model
     assert peft.active(model) == []
-    np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+    np.testing.assert_allclose(model.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-5)
     peft.activate(model, "a")
-    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["a"], atol=1e-6)
+    np.testing.assert_allclose(tiny.answer(model, tiny.PIXELS), answers["a"], atol=1e-5)
     base = peft.eject(model, "a")
     assert base is model.base
     assert not isinstance(base, peft.Injected)
     assert all(np.array_equal(*pair) for pair in zip(start, tiny.numbers(base), strict=True))
     assert len(base.trainable_variables) == len(start)
-    np.testing.assert_allclose(base.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-6)
+    np.testing.assert_allclose(base.predict(tiny.PIXELS, verbose=0), answers[""], atol=1e-5)
 
 
 def test_the_head_of_what_was_ejected_does_not_train(tiny):

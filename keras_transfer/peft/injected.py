@@ -10,7 +10,7 @@ from ..core.freezing import apply_plan, freeze_plan
 from ..core.registry import get, register
 from ..core.surgery import compile_arguments, functional
 from .heads import BASE, Heads
-from .places import places, put_around, wrappers
+from .places import adapter_names, places, put_around, wrappers
 from .replaced import replace_again
 from .wrapper import plain_policy
 
@@ -101,8 +101,13 @@ class Injected(Functional):  # type: ignore[valid-type, misc]
         super().compile(**compile_arguments(self.base))
 
     def make_train_function(self, force: bool = False) -> Any:
-        """What `fit` and `train_on_batch` ask for, as Keras makes it; a `ValueError` within `disabled`."""
+        """What `fit` and `train_on_batch` ask for, as Keras makes it; a `ValueError` within `disabled` and where nothing trains."""
         self._check_enabled()
+        if not self.trainable_variables:
+            raise ValueError(
+                "No adapter that trains is active; `kt.peft.activate` one, or `inject` one more. "
+                f"Received: model {self.name!r} with the adapters {adapter_names(self)}"
+            )
         return super().make_train_function(force)
 
     def _check_enabled(self) -> None:

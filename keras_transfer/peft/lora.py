@@ -27,7 +27,7 @@ class LoRA(Injection):
     B zero, so y is the base's at the start. `rslora=True` takes `s = alpha / sqrt(rank)`, which keeps the size of what is
     learned at high ranks (Kalajdzievski 2023, arXiv:2312.03732). The product is taken in this order, and a gradient
     of the size of W is never made; where it gives the same (float32, no dropout), a training step folds `W + s A B` first,
-    which is faster.
+    which is faster; it takes the GELU of keras-hub in fewer passes, too, so that its last digits may differ from `predict`'s.
 
     Stands around Dense and EinsumDense (an attention's heads count as one matrix, as in the paper), Embedding (A has a row
     a word and starts at zero; the reverse direction, the logits of tied embeddings, stays the base's), Conv1D and Conv2D

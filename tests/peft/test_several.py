@@ -334,3 +334,13 @@ def test_a_refused_layer_keeps_its_regularizer():
     with pytest.raises(ValueError, match="Received"):
         peft.inject(model, "lora", "diagonal", rank=2)
     assert layer.activity_regularizer is not None
+
+
+def test_a_fit_with_no_active_adapter_is_refused(tiny):
+    """Keras would warn, run all epochs and change nothing."""
+    model = peft.inject(tiny.dense(), "lora", "first", rank=2, name="a")
+    peft.eject(peft.add_adapter(model, "b"), "a")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match=r"`kt\.peft\.activate` one, .* with the adapters \['b'\]"):
+        model.fit(tiny.PIXELS, LABELS, verbose=0)
+    assert np.isfinite(peft.activate(model, "b").fit(tiny.PIXELS, LABELS, verbose=0).history["loss"][0])

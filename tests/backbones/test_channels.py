@@ -57,6 +57,7 @@ def test_a_fourth_channel_says_nothing_at_the_start(colour_weights):
     assert not four.trainable_weights
 
 
+@pytest.mark.slow
 def test_the_projection_is_frozen_by_feature_extraction_and_trained_by_full(colour_weights):
     model = classifier(colour_weights, 4)
     start = np.asarray(model.get_layer("to_rgb").kernel)

@@ -83,6 +83,7 @@ def test_blocks_and_freezing(vit):
     }
 
 
+@pytest.mark.slow
 def test_trains_saves_and_loads_partly_frozen(vit, tmp_path):
     model = build_classifier(f"hub:{vit[0]}", 2, augmentation="none")
     freeze(model)

@@ -208,6 +208,7 @@ def test_a_file_in_a_fresh_process(texts, tmp_path):
     np.testing.assert_allclose(after, answer(fit(model)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_weights_file_brings_the_modules_own_numbers_back(texts, tmp_path):
     model = classifier(texts, trainable=True)
     model.save_weights(tmp_path / "untrained.weights.h5")

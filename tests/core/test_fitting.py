@@ -78,7 +78,7 @@ class Slices(keras.utils.PyDataset):
 
 
 @pytest.mark.parametrize("kind", ["arrays", "tf.data in order", "py dataset"])
-@pytest.mark.parametrize("alive", ["head", ["head", "conv3"]])
+@pytest.mark.parametrize("alive", ["head", pytest.param(["head", "conv3"], marks=pytest.mark.slow)])
 def test_cached_and_uncached_training_agree(small_model, pictures, kind, alive):
     kwargs = {"alive": alive, "validation_data": pictures}
     one, a = run(no_dropout(small_model()), *datasets(*pictures)[kind], cache=True, **kwargs)
@@ -123,6 +123,7 @@ def test_views_stand_in_for_augmentation(small_model, pictures, prefix_runs):
     np.testing.assert_allclose(features[0], np.asarray(plain), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_seeds_give_the_same_training_again_in_one_process(small_model, pictures, prefix_runs):
     """The second training finds its views; what it draws afterwards, in the stage that is not cached, is the same too."""
     stages = [Stage("head", "head", 3, 1e-2), Stage("all", None, 2, 1e-3)]

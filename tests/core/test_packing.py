@@ -110,6 +110,7 @@ def fitted(cache, shuffle=True):
     return model
 
 
+@pytest.mark.slow
 def test_cached_and_uncached_fits_are_one_and_change_only_what_trains():
     """Law: three epochs on activations that are padded, cut and shown by batch are those on the token ids."""
     start = build_text_classifier(encoder("Bert"), 2, pooling="mean").get_weights()

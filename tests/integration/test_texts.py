@@ -156,6 +156,7 @@ def test_another_precision_and_data_that_have_moved(text_run, table, capsys, tmp
         assert "The data must be" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_method_leaves_its_adapter_and_a_plain_model(tmp_path_factory, table, preset):
     run = fitted(tmp_path_factory, table, preset, "lora", "--method", "lora", "--rank", "2")
     assert {path.name for path in run.iterdir()} == {*FILES, "adapter"}

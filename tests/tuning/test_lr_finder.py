@@ -124,6 +124,7 @@ def test_noise_alone_suggests_nothing():
     assert "no suggestion, the loss did not fall" in str(rising)
 
 
+@pytest.mark.slow
 def test_no_trace_is_left_in_a_compiled_model(pictures):
     models = [everything(), everything()]
     for model in models:

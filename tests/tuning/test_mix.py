@@ -46,6 +46,7 @@ def batches(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_all_stages_see_mixed_pictures_and_say_once_that_nothing_is_cached(pictures, batches, capsys):
     model = classifier()
     before = model.get_weights()
@@ -94,6 +95,7 @@ def test_weights_of_classes_go_into_the_mixed_batches(pictures, batches):
     assert np.ptp(weights) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_balanced_is_the_dict_of_the_formula(one_hot, pictures):
     x, y = pictures[0], np.array([0] * 20 + [1] * 12 + [2] * 4)

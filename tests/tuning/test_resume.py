@@ -69,9 +69,10 @@ def uninterrupted(tmp_path_factory, pictures):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("epoch", "keep"),
-    [(7, "best"), pytest.param(1, "best", marks=pytest.mark.slow), pytest.param(5, "last", marks=pytest.mark.slow)],
+    [(7, "best"), (1, "best"), (5, "last")],
 )
 def test_it_goes_on_exactly(tmp_path, pictures, uninterrupted, epoch, keep):
     whole, told, _ = uninterrupted[keep]
@@ -109,6 +110,7 @@ def test_a_stage_that_was_over_is_not_run_again(tmp_path, pictures, uninterrupte
     assert history.epoch == told.epoch
 
 
+@pytest.mark.slow
 def test_a_finished_training_resumed_changes_nothing(pictures, uninterrupted):
     whole, told, folder = uninterrupted["best"]
     again, history = train(folder, pictures, resume=True)

@@ -107,6 +107,7 @@ def test_batch_norm_that_came_trainable_trains(pictures):
     assert look.moved(0, 1) == {"logits"}
 
 
+@pytest.mark.slow
 def test_staged_on_cached_activations_is_staged_without(pictures):
     models = []
     for cache in (True, False):
@@ -130,6 +131,7 @@ def test_agrees_with_keras_stage_by_stage(pictures):
     assert difference(ours, plain) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_over_stages(pictures):
     """The best of the second stage is below the first stage's: the model ends where the first stage was best."""
     script = Script([0.5, 0.9, 0.6, 0.8, 0.7, 0.85])

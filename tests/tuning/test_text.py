@@ -82,6 +82,7 @@ def test_a_step_of_the_optimizer_is_the_papers():
         np.testing.assert_allclose(np.array(variable), wanted, rtol=2e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_partial_trains_the_head_then_the_last_layer_and_full_everything(text_classifier, data):
     model = text_classifier(pooling="mean")
     before = values(model)

@@ -1,7 +1,7 @@
 """What a SavedModel out of somebody's `.keras` file may do: compute. Files, networks and Python are not for it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 # Stateful operations that hold or change numbers and tables of the model itself.
@@ -14,7 +14,7 @@ _HOLDS = re.compile(
 )
 # Operations that TensorFlow does not call stateful, and that reach out of the model all the same.
 _REACHES_OUT = re.compile(
-    r"ReadFile|MatchingFiles|PyFunc\w*|DecodeProtoV2|EncodeProto|\w*Dataset\w*|RemoteCall|Symbolic\w+"
+    r"ReadFile|MatchingFiles|ImmutableConst|Debug\w+|GenerateVocabRemapping|LoadAndRemapMatrix|PyFunc\w*|DecodeProtoV2|EncodeProto|\w*Dataset\w*|RemoteCall|Symbolic\w+"
 )
 
 _trusted: set[str] = set()
@@ -27,7 +27,7 @@ def forbidden_operations(graph: Any, stateful: Callable[[str], bool | None]) -> 
     stand in every file, and are not among them. `stateful` tells of an operation's name whether TensorFlow calls it
     stateful, None where it does not know it.
     """
-    library = graph.graph_def.library
+    library, assets = graph.graph_def.library, _asset_inputs(graph)
     functions = {one.signature.name: one for one in library.function}
     waiting = list(graph.object_graph_def.concrete_functions)
     waiting += [one.gradient_func for one in (*library.gradient, *library.registered_gradients)]
@@ -41,11 +41,32 @@ def forbidden_operations(graph: Any, stateful: Callable[[str], bool | None]) -> 
         for node in functions[name].node_def:
             if node.op in functions:
                 waiting.append(node.op)
-            elif not _computes(node.op, stateful(node.op)):
+            elif not _computes(node.op, stateful(node.op)) or _reads_elsewhere(node, assets.get(name, ())):
                 found.add(node.op)
             for value in node.attr.values():
                 waiting += [value.func.name, *(one.name for one in value.list.func)]
     return sorted(found)
+
+
+def _asset_inputs(graph: Any) -> dict[str, set[str]]:
+    """Of each function the arguments that loading binds to a file in the module's own folder `assets`."""
+    functions = {one.signature.name: one for one in graph.graph_def.library.function}
+    nodes, files = graph.object_graph_def.nodes, graph.asset_file_def
+    found: dict[str, set[str]] = {}
+    for name, concrete in graph.object_graph_def.concrete_functions.items():
+        bound = concrete.bound_inputs  # the last of its arguments
+        arguments = [one.name for one in functions[name].signature.input_arg] if bound and name in functions else []
+        for argument, place in zip(arguments[-len(bound) :], bound, strict=False):
+            if nodes[place].WhichOneof("kind") == "asset":
+                file = files[nodes[place].asset.asset_file_def_index].filename
+                if not {"/", "\\"} & set(file) and file != "..":
+                    found.setdefault(name, set()).add(argument)
+    return found
+
+
+def _reads_elsewhere(node: Any, assets: Container[str]) -> bool:
+    """Whether it fills a table from a file that is not one of the module's own."""
+    return node.op.startswith("InitializeTableFromTextFile") and node.input[1].partition(":")[0] not in assets
 
 
 def _computes(operation: str, stateful: bool | None) -> bool:

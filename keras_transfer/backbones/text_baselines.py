@@ -104,6 +104,12 @@ def learn_vocabulary(texts: Iterable[str], vocabulary_size: int = 8000) -> list[
 
     if isinstance(texts, str):
         raise TypeError(f"`texts` must be several texts, not one. Received: {texts[:40]!r}")
+    texts = list(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                f"`texts` must be strings; of pairs give both texts, one after the other. Received: {text!r:.100}"
+            )
     lines = [" ".join(text.split()) for text in texts]
     if not any(lines):
         raise ValueError("There must be at least one text to learn words from. Received: none")

@@ -32,7 +32,7 @@ def split_words(text: str, standardize: str = STANDARDS[0]) -> list[str]:
     ['its', 'a', 'fine', 'film']
     """
     if not isinstance(text, str):
-        raise TypeError(f"A text must be a string. Received: {type(text).__name__}")
+        raise TypeError(f"A text must be a string; word vectors take no pairs of texts. Received: {text!r:.100}")
     if "lower" in standardize:
         text = text.lower()
     if "strip" in standardize:

@@ -151,7 +151,7 @@ def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any)
         return True
     if verbose:
         reason = (
-            f"{views} view(s) a picture are not fewer than {epochs} epoch(s), so it would not pay (it does with fewer `views`)"
+            f"{views} view(s) of each sample are not fewer than {epochs} epoch(s), so it would not pay (it does with fewer `views`)"
             if views >= epochs
             else "an epoch is a number of steps"
         )

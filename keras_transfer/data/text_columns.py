@@ -17,6 +17,7 @@ TEXTS = (
     "tweet",
     "question",
     "title",
+    "description",
     "body",
     "message",
     "document",
@@ -183,6 +184,11 @@ def _texts(names: list[str] | None, label: int, count: int, name: str, source: s
     if names is None:
         return rest  # at most two: `_label` has seen to it
     lower = [word.lower() for word in names]
+    several = [word for at, word in enumerate(names) if at != label and lower[at] in TEXTS]
+    if len({word.lower() for word in several}) > 1:
+        raise ValueError(
+            f"{name} has several columns of texts; name `text_columns`, one or two. Received: columns {several}"
+        )
     for known in (FIRST, SECOND), (TEXTS,):
         found = [next((lower.index(word) for word in words if word in lower), None) for words in known]
         if all(at is not None and at != label for at in found):

@@ -93,6 +93,9 @@ def from_lists(parts: dict[str, Any], class_names: Sequence[str] | None) -> Rows
                 f"Received: {labels.dtype} of shape {np.shape(pair[1])}"
             )
         for at, (text, label) in enumerate(zip(texts, labels.tolist(), strict=True)):
+            if label is None or label != label or label in ("", b""):  # a NaN is not itself
+                raise ValueError(f"Each text must have a label. Received: {label!r} at {at} of {split}")
+            label = label.decode() if isinstance(label, bytes) else label
             several = isinstance(text, (tuple, list))
             words = [text] if not several else list(text)
             if len(words) not in (1, 2) or not all(is_text(word) for word in words):

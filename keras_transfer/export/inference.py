@@ -39,7 +39,8 @@ def _inference_model(model: keras.Model, logits: bool) -> keras.Model:
     if len(graph.inputs) != 1 or len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 2:
         shapes = [tuple(tensor.shape) for tensor in graph.outputs]
         raise ValueError(
-            f"A classifier has one input and one output of shape (batch, classes). Received: outputs of shapes {shapes}"
+            "A classifier has one input and one output of shape (batch, classes); a task of keras-hub leaves by its own "
+            f"`export(path, format='litert')`. Received: {len(model.inputs)} input(s) and outputs of shapes {shapes}"
         )
     if any(layer.compute_dtype in _LOW for layer in walk(graph)):
         graph = _float32_twin(graph)

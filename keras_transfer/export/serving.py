@@ -136,4 +136,6 @@ def _texts(inference: keras.Model, data: Any) -> list[Any]:
         return list(SENTENCES)
     texts = for_model(data, inference)
     texts = texts.held_out[1] if hasattr(texts, "held_out") else texts
+    if not hasattr(texts, "texts"):
+        raise TypeError(f"`data` must be what kt.load_texts gives, or None. Received: {type(data).__name__}")
     return list(texts.texts[:CHECKED])

@@ -28,8 +28,13 @@ def places_with_bias(model: keras.Model) -> list[str]:
     return [path for path, layers in standing(model).items() if BitFit.handles(layers[-1])]
 
 
-def along_channels(layer: keras.layers.Layer, bias: Any) -> Any:
-    """A bias in the shape in which it is added to the layer's output: channels first, the window follows."""
+def along_channels(layer: keras.layers.Layer, bias: Any, rank: int) -> Any:
+    """A bias in the shape in which it is added to the layer's output of `rank` axes: along a normalisation's own axes, and of
+    channels that come first the window follows."""
+    if isinstance(layer, (keras.layers.LayerNormalization, keras.layers.BatchNormalization)):
+        axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+        sizes = dict(zip(sorted(axis % rank for axis in axes), bias.shape, strict=True))
+        return ops.reshape(bias, [sizes.get(axis, 1) for axis in range(rank)])
     if getattr(layer, "data_format", None) == "channels_first" and hasattr(layer, "kernel_size"):
         return ops.reshape(bias, (-1, *[1] * len(layer.kernel_size)))
     return bias
@@ -71,7 +76,7 @@ class BitFit(Injection):
         """The base and the differences that are switched on."""
         y = self.base(x, *args, **kwargs)
         for adapter in self.adapters.values():
-            y = add_gated(y, along_channels(self.base, adapter.bias), adapter.gate)
+            y = add_gated(y, along_channels(self.innermost, adapter.bias, len(y.shape)), adapter.gate)
         return y if self.activation is None else self.activation(y)
 
     def merge(self, adapter: Adapter) -> None:

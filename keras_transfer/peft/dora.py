@@ -34,10 +34,14 @@ class DoRA(LoRA):
 
     @classmethod
     def handles(cls, layer: keras.layers.Layer) -> bool:
-        """Products with a kernel, each of whose axes is either an input or an output."""
+        """Products with a kernel, each of whose axes is either an input or an output; what comes out ends in the outputs."""
         if not is_linear(layer):
             return False
-        return isinstance(layer, keras.layers.Dense) or not split_equation(layer.equation).both
+        if isinstance(layer, keras.layers.Dense):
+            return True
+        split = split_equation(layer.equation)
+        (_, b), y = split.up.split("->")[0].split(","), split.up.split("->")[1]
+        return not split.both and y.endswith(b[1:])
 
     def add_weights(  # type: ignore[override]
         self, adapter: Adapter, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0, rslora: bool = False

@@ -62,7 +62,7 @@ def load_adapters(model: keras.Model, folder: str | Path, name: str | None = Non
     if contents.base and base and contents.base != base:
         raise ValueError(
             f"The adapter was trained on other weights: those of the base must have the hash {contents.base[:12]}...; load the "
-            f"same base, before it is trained. Received: a base with {base[:12]}... for {str(folder)!r}"
+            f"same base in the same dtype, before it is trained. Received: a base with {base[:12]}... for {str(folder)!r}"
         )
     where: list[keras.layers.Layer] | None
     where, settings = [layers[path] for path in contents.adapted], contents.settings

@@ -1,5 +1,6 @@
 """GELU for a training step: its derivative is worked out beside it, in fewer passes over the activations than Keras needs."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,9 @@ NAMES = ("keras_hub>gelu_approximate",)  # as files name it: what every BERT of 
 
 def for_training(activation: Callable[[Any], Any], dtype: str) -> Callable[[Any], Any]:
     """`gelu` where `activation` is keras-hub's in float32, else `activation` itself."""
-    known = dtype == "float32" and keras.saving.get_registered_name(activation) in NAMES
+    known = (
+        dtype == "float32" and inspect.isfunction(activation) and keras.saving.get_registered_name(activation) in NAMES
+    )
     return gelu if known else activation
 
 

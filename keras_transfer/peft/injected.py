@@ -1,5 +1,6 @@
 """The model that comes out of an injection: the base with its layers replaced, and all it takes to save and reload it."""
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -173,7 +174,8 @@ class Injected(Functional):  # type: ignore[valid-type, misc]
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Injected":
         """Make the base, inject it as the file says, and freeze what was frozen."""
-        base = keras.saving.deserialize_keras_object(config["base"], custom_objects=custom_objects)
+        # Keras empties what it reads, and the next file needs it again.
+        base = keras.saving.deserialize_keras_object(copy.deepcopy(config["base"]), custom_objects=custom_objects)
         replace_again(base, config["replaced"])
         for method, wanted in _rounds(config["injections"]):
             put_around((base,), get("injection", method), wanted)

@@ -107,7 +107,11 @@ class LoRA(Injection):
         return self._add_bias(ops.add(y, ops.cast(self.form.up(h, adapter.lora_b), y.dtype)), adapter)
 
     def _add_bias(self, y: Any, adapter: Adapter) -> Any:
-        return y if adapter.bias is None else add_gated(y, along_channels(self.base, adapter.bias), adapter.gate)
+        return (
+            y
+            if adapter.bias is None
+            else add_gated(y, along_channels(self.base, adapter.bias, len(y.shape)), adapter.gate)
+        )
 
     def delta(self, adapter: Adapter) -> Any:
         """What `adapter` adds to the kernel: `s A B`, in the kernel's shape, float32."""

@@ -53,7 +53,8 @@ def find_targets(
         if not found:
             raise ValueError(
                 "No attention with a query and a value that we know is in the model; say which layers in `where`, "
-                f"'all-linear' for every Dense. {_hint(model, method)} Received: model {model.name!r}, where=None"
+                "'all-linear' for every Dense, 'backbone' or a class for what is convolutional. "
+                f"{_hint(model, method)} Received: model {model.name!r}, where=None"
             )
         return found
     items = list(where) if isinstance(where, (list, tuple, set, frozenset)) else [where]

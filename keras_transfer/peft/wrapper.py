@@ -138,7 +138,7 @@ class Injection(keras.layers.Layer):
         """A `ValueError` where the adapters cannot be folded into this base."""
         if not self.can_merge:
             raise ValueError(
-                f"The method {self.method!r} cannot be merged: {self.merge_help} Received: layer {self.name!r}"
+                f"The method {self.method!r} cannot be merged: {self.merge_help}. Received: layer {self.name!r}"
             )
 
     def merge(self, adapter: Adapter) -> None:
@@ -152,9 +152,14 @@ class Injection(keras.layers.Layer):
         setattr(self.base, attribute, instead)
 
     def release(self) -> keras.layers.Layer:
-        """The base as it was, with what was borrowed."""
+        """The base as it was, with what was borrowed; an injection in between that borrows the same takes it over."""
         for attribute in self.borrowed:
-            setattr(self.base, attribute, getattr(self, attribute))
+            holder: Any = self.base
+            while isinstance(holder, Injection) and attribute not in ("activity_regularizer", *holder.borrowed):
+                holder = holder.base
+            if isinstance(holder, Injection) and attribute not in holder.borrowed:
+                holder.borrowed.append(attribute)
+            setattr(holder, attribute, getattr(self, attribute))
         self.borrowed = []
         return self.base
 
@@ -196,8 +201,11 @@ def plain_policy(layer: keras.layers.Layer) -> keras.DTypePolicy:
 
 
 def add_gated(y: Any, addition: Any, gate: Any) -> Any:
-    """`y + gate * addition` in the dtype of `y`."""
-    return ops.add(y, ops.cast(ops.multiply(addition, gate), y.dtype))
+    """`y + gate * addition` in the dtype of `y`.
+
+    As a difference: Keras' `add` takes (1, 4, 1) for a bias of the last axis where that has 4 places, too.
+    """
+    return ops.subtract(y, ops.cast(ops.multiply(addition, ops.negative(gate)), y.dtype))
 
 
 def add_to(variable: keras.Variable, addition: Any) -> None:

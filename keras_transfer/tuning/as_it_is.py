@@ -22,9 +22,9 @@ def tune(
 ) -> keras.callbacks.History:
     """Train what trains in `model`, and nothing else: the adapters of `kt.peft.inject`, or what `kt.unfreeze` chose.
 
-    x, y and `settings` as in `kt.tuning.full`. learning_rate: by default that of the injected method, else 1e-3. A text
+    x, y and `settings` as in `kt.tuning.full`. learning_rate: by default that of the active method, else 1e-3. A text
     model is trained as `kt.tuning.text_stage` says, 3 epochs of AdamW with a warm-up, and its head at 1e-3 whatever the rate
-    of the adapters. Returns the History.
+    of the adapters, except under a schedule, which is the rate of both. Returns the History.
 
     Raises `ValueError` where nothing trains.
 
@@ -36,7 +36,9 @@ def tune(
         )
     rate = learning_rate
     if rate is None:  # several methods in one model go at the pace of the slowest
-        rate = min((one.rate for one in getattr(model, "injections", ())), default=HEAD_RATE)
+        standing = getattr(model, "injections", ())
+        active = [one for one in standing if any(not adapter.idle for adapter in one.adapters.values())]
+        rate = min((one.rate for one in active), default=HEAD_RATE)
     if not reads_text(model):
         return train(model, x, y, learning_rate=rate, epochs=epochs, **settings)
     scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)

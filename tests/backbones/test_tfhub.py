@@ -315,8 +315,16 @@ def once_more(x):
         (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: once_more(x), lambda: x), "ReadFile"),
         (sly, "ReadFile"),
         (lambda x: tf.numpy_function(lambda y: y, [x], tf.float32), r"\w*PyFunc\w*"),
+        (
+            lambda x: tf.raw_ops.DebugIdentity(input=x, tensor_name="x:0", debug_urls=["file:///tmp/never"]),
+            "DebugIdentity",
+        ),
+        (
+            lambda x: x + tf.raw_ops.ImmutableConst(dtype=tf.float32, shape=[1], memory_region_name="/etc/hostname"),
+            "ImmutableConst",
+        ),
     ],
-    ids=["plainly", "inside", "in a gradient", "Python"],
+    ids=["plainly", "inside", "in a gradient", "Python", "debugging", "mapped memory"],
 )
 def test_what_does_more_than_compute_is_not_loaded_out_of_a_file(tmp_path, elsewhere, does, name):
     module = tf.Module()
@@ -329,6 +337,26 @@ def test_what_does_more_than_compute_is_not_loaded_out_of_a_file(tmp_path, elsew
     elsewhere()
     with pytest.raises(ValueError, match=rf"does more than compute: {name}\. .*trust_module\('[0-9a-f]{{64}}'\)"):
         keras.models.load_model(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("change", ["path", "constant"])
+def test_a_table_is_filled_from_the_modules_own_files_alone(texts, change):
+    """A vocabulary in the assets; one whose name leads out of them, or that is written in the graph, is not loaded."""
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import op_def_registry
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((Path(texts) / "saved_model.pb").read_bytes())
+    (graph,) = model.meta_graphs
+    stateful = lambda name: op_def_registry.get(name).is_stateful  # noqa: E731
+    assert forbidden_operations(graph, stateful) == []
+    if change == "path":
+        graph.asset_file_def[0].filename = "../../etc/passwd"
+    else:
+        for node in graph.object_graph_def.nodes:
+            if node.WhichOneof("kind") == "asset":
+                node.constant.operation = "a constant"
+    assert forbidden_operations(graph, stateful) == ["InitializeTableFromTextFileV2"]
 
 
 def test_every_function_that_can_run_is_looked_through():

@@ -288,3 +288,24 @@ def test_sst2_as_it_lies_there(data_root):
     assert labels_of(data)["one long string of cliches"] == "negative"
     with pytest.raises(ValueError, match="in two splits, 3 times"):
         load_texts(files)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), ""])
+def test_a_missing_label_in_a_list_is_named_by_its_place(missing):
+    labels = np.array(["pos", "neg", missing, "pos"] * 3, object)
+    with pytest.raises(ValueError, match=r"Each text must have a label\. Received: .* at 2 of train"):
+        TextData.from_arrays([f"text {k}" for k in range(12)], labels)
+
+
+def test_labels_may_be_bytes():
+    data = TextData.from_arrays([f"text {k}" for k in range(12)], np.array([b"pos", b"neg"] * 6))
+    assert data.class_names == ("neg", "pos")
+
+
+def test_two_columns_of_texts_are_asked_about(tmp_path):
+    path = tmp_path / "news.csv"
+    rows = "".join(f"{k % 2},title {k},a description {k}\n" for k in range(12))
+    path.write_text("label,title,description\n" + rows)
+    with pytest.raises(ValueError, match=r"several columns of texts; name `text_columns`.* \['title', 'description'\]"):
+        load_texts(path)
+    assert "title 1" in labels_of(load_texts(path, text_columns="title"))

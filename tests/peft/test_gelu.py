@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transfer.peft.gelu import for_training, gelu
+from keras_transfer import peft
+from keras_transfer.peft.gelu import _gelu, for_training, gelu
 
 X = np.concatenate([np.linspace(-12, 12, 401), [0.0, -80.0, 80.0]])
 
@@ -59,3 +60,27 @@ def test_only_what_it_equals_is_replaced():
     assert for_training(known, "float16") is known
     for other in (keras.activations.gelu, keras.activations.relu, lambda x: x):
         assert for_training(other, "float32") is other
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+def test_an_activation_may_be_an_object(rate):
+    """`LeakyReLU()` has no name, as a function has."""
+    x = keras.Input((4,))
+    layer = keras.layers.Dense(3, activation=keras.layers.LeakyReLU(), name="d")
+    model = peft.inject(keras.Model(x, layer(x)), "lora", "d", train=None, rank=2, dropout=rate)
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0).history["loss"][0])
+
+
+def test_a_training_step_of_lora_takes_it_and_predict_does_not(monkeypatch):
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.BertBackbone(20, 1, 1, 4, 8)
+    model = peft.inject(backbone, "lora", "feedforward_intermediate_dense", train=None, rank=2)
+    asked = []
+    monkeypatch.setattr("keras_transfer.peft.gelu._gelu", lambda x: asked.append(x) or _gelu(x))
+    ids = np.ones((2, 6), "int32")
+    x = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": ids}
+    model(x, training=False)
+    assert not asked
+    model(x, training=True)
+    assert len(asked) == 1

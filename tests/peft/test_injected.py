@@ -1,5 +1,6 @@
 """The injected model in files and in use: it reloads alive, goes on exactly, and does what its base did."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -207,3 +208,15 @@ def test_an_unknown_attribute_is_an_attribute_error(fitted):
         _ = fitted.nonsense
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = fitted.injections[0].nonsense
+
+
+@pytest.mark.parametrize("make", ["dense", "sequential", "bert_classifier", "built_classifier"])
+def test_a_reloaded_model_is_saved_and_copied_again(tiny, tmp_path, make):
+    x, where = tiny.ARCHITECTURES.get(make, tiny.ARCHITECTURES["bert"])[1:]
+    model = tiny.learn(peft.inject(getattr(tiny, make)(), "lora", where, rank=2))
+    answer = tiny.answer(model, x)
+    for name in ("one.keras", "two.keras", "three.keras"):
+        save(model, tmp_path / name)
+        model = load(tmp_path / name)
+        np.testing.assert_array_equal(tiny.answer(model, x), answer)
+    np.testing.assert_array_equal(tiny.answer(copy.deepcopy(model), x), answer)

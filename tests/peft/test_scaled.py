@@ -129,3 +129,22 @@ def test_dora_in_half_precision(tiny):
     learned = np.asarray(tiny.answer(tiny.learn(model, scale=0.1), X), "float32")
     merged = np.asarray(tiny.answer(peft.merge(model), X), "float32")
     np.testing.assert_allclose(merged, learned, atol=0.1)
+
+
+@pytest.mark.parametrize(("equation", "shape"), [("abc,cde->abed", (None, 3, 3)), ("abc,cd->adb", (5, 5))])
+def test_dora_is_refused_where_what_comes_out_does_not_end_in_the_outputs(equation, shape):
+    x = keras.Input((5, 4))
+    model = keras.Model(x, keras.layers.EinsumDense(equation, shape, name="d")(x))
+    with pytest.raises(ValueError, match="Received: "):
+        peft.inject(model, "dora", "d", train=None, rank=2)
+
+
+@pytest.mark.parametrize("kind", [keras.layers.BatchNormalization, keras.layers.LayerNormalization])
+@pytest.mark.parametrize(("axis", "shape"), [(1, (4, 4)), (1, (3, 5)), (2, (3, 5, 4)), (-1, (4, 4))])
+def test_bitfit_adds_along_the_axis_of_a_normalisation(kind, axis, shape, tiny):
+    x = keras.Input(shape)
+    model = keras.Model(x, kind(axis=axis, name="d")(x))
+    model = tiny.learn(peft.inject(model, "bitfit", "d", train=None), scale=1.0)
+    batch = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    before = tiny.answer(model, batch)
+    np.testing.assert_allclose(tiny.answer(peft.merge(model), batch), before, atol=1e-5)

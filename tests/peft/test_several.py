@@ -344,3 +344,24 @@ def test_a_fit_with_no_active_adapter_is_refused(tiny):
     with pytest.raises(ValueError, match=r"`kt\.peft\.activate` one, .* with the adapters \['b'\]"):
         model.fit(tiny.PIXELS, LABELS, verbose=0)
     assert np.isfinite(peft.activate(model, "b").fit(tiny.PIXELS, LABELS, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("second", ["houlsby", "bitfit", "ia3", "lora"])
+def test_what_the_outer_of_two_methods_borrowed_comes_home(second):
+    """Activation and regularizer of the base, when the outer goes first and when it goes last."""
+    x = keras.Input((4,))
+    batch = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    for first_out in ("a", "b"):
+        layer = keras.layers.Dense(3, activation="relu", activity_regularizer="l2", name="d")
+        base = keras.Model(x, layer(x))
+        start = np.asarray(base(batch))
+        losses = [float(one) for one in base.losses]
+        model = peft.inject(base, "lora", "d", train=None, rank=2, name="a")
+        model = peft.inject(model, second, "d", train=None, name="b")
+        model = peft.eject(model, first_out)
+        np.testing.assert_array_equal(model(batch), start)
+        np.testing.assert_allclose([float(one) for one in model.losses], losses, rtol=1e-6)
+        base = peft.eject(model)
+        np.testing.assert_array_equal(base(batch), start)
+        np.testing.assert_allclose([float(one) for one in base.losses], losses, rtol=1e-6)
+        assert base.get_layer("d").activity_regularizer is not None

@@ -74,3 +74,14 @@ def test_strategies_refuse_an_injected_model(model, strategy):
     injected = peft.inject(model, "lora", "inner", rank=2)
     with pytest.raises(ValueError, match=r"train its adapters with kt\.tuning\.tune"):
         get("strategy", strategy)(injected, *DATA, verbose=0)
+
+
+def test_the_rate_is_that_of_what_is_active(model, monkeypatch):
+    """An adapter that is off has no say."""
+    injected = peft.inject(peft.inject(model, "lora", "inner", name="a"), "ia3", "inner", name="b")
+    rates = {type(one).__name__: one.rate for one in injected.injections}
+    assert rates["LoRA"] != rates["IA3"]
+    for name, kind in (("b", "IA3"), ("a", "LoRA")):
+        peft.activate(injected, name)
+        tuning.tune(injected, *DATA, epochs=1, keep="last", verbose=0)
+        assert float(injected.optimizer.learning_rate) == pytest.approx(rates[kind])

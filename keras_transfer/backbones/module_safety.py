@@ -14,7 +14,8 @@ _HOLDS = re.compile(
 )
 # Operations that TensorFlow does not call stateful, and that reach out of the model all the same.
 _REACHES_OUT = re.compile(
-    r"ReadFile|MatchingFiles|ImmutableConst|Debug\w+|GenerateVocabRemapping|LoadAndRemapMatrix|PyFunc\w*|DecodeProtoV2|EncodeProto|\w*Dataset\w*|RemoteCall|Symbolic\w+"
+    r"ReadFile|MatchingFiles|ImmutableConst|Debug\w+|GenerateVocabRemapping|LoadAndRemapMatrix|"
+    r"PyFunc\w*|DecodeProtoV2|EncodeProto|\w*Dataset\w*|RemoteCall|Symbolic\w+"
 )
 
 _trusted: set[str] = set()

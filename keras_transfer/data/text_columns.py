@@ -184,15 +184,16 @@ def _texts(names: list[str] | None, label: int, count: int, name: str, source: s
     if names is None:
         return rest  # at most two: `_label` has seen to it
     lower = [word.lower() for word in names]
+    pair = [next((lower.index(word) for word in words if word in lower), None) for words in (FIRST, SECOND)]
+    if all(at is not None and at != label for at in pair):
+        return [at for at in pair if at is not None]
     several = [word for at, word in enumerate(names) if at != label and lower[at] in TEXTS]
     if len({word.lower() for word in several}) > 1:
         raise ValueError(
             f"{name} has several columns of texts; name `text_columns`, one or two. Received: columns {several}"
         )
-    for known in (FIRST, SECOND), (TEXTS,):
-        found = [next((lower.index(word) for word in words if word in lower), None) for words in known]
-        if all(at is not None and at != label for at in found):
-            return [at for at in found if at is not None]
+    if several:
+        return [names.index(several[0])]
     rest = [at for at in rest if lower[at] not in NUMBERS]
     if len(rest) == 1:
         return rest

@@ -202,7 +202,7 @@ def test_preprocessing_of_ones_own(small_backbone):
     for layer in layers:
         part = build_encoder(small_backbone(), preprocessing=layer).get_layer("preprocessing")
         answers.append(np.asarray(part(pixels(shape=(16, 16, 3)))))
-    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
 
 
 def test_augmentation_of_ones_own(small_backbone):

@@ -58,7 +58,7 @@ def test_every_format_gives_the_same(tmp_path):
             np.testing.assert_allclose(rows[word], VECTORS[key], err_msg=f"{word} of {source}")
         assert found.matrix.shape == (len(found.words) + 2, found.dim) == (11, 2)
         np.testing.assert_array_equal(found.matrix[0], 0)
-        np.testing.assert_allclose(found.matrix[1], array.mean(0), atol=1e-5)
+        np.testing.assert_allclose(found.matrix[1], array.mean(0), atol=1e-6)
 
 
 def test_coverage_is_counted_and_told():

@@ -309,3 +309,10 @@ def test_two_columns_of_texts_are_asked_about(tmp_path):
     with pytest.raises(ValueError, match=r"several columns of texts; name `text_columns`.* \['title', 'description'\]"):
         load_texts(path)
     assert "title 1" in labels_of(load_texts(path, text_columns="title"))
+
+
+def test_a_pair_is_a_pair_whatever_stands_beside_it(tmp_path):
+    path = tmp_path / "pairs.csv"
+    rows = "".join(f"{k % 2},one {k},two {k},a title {k},more {k}\n" for k in range(12))
+    path.write_text("label,sentence1,sentence2,title,description\n" + rows)
+    assert ("one 1", "two 1") in labels_of(load_texts(path))

@@ -106,7 +106,7 @@ def test_law_every_kind_of_data_gives_the_same_report(model, photos):
         evaluate(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(64)),
     ]
     for report in reports:
-        np.testing.assert_allclose(report.probabilities, expected, atol=1e-5)
+        np.testing.assert_allclose(report.probabilities, expected, atol=1e-6)
         np.testing.assert_array_equal(report.targets, y)
         assert report.class_names == ("0", "1", "2")
         assert report.names[3] == "3"
@@ -114,7 +114,7 @@ def test_law_every_kind_of_data_gives_the_same_report(model, photos):
     assert held.split == "validation"
     assert held.class_names == ("a", "b", "c")
     assert held.names == tuple(map(str, data.splits["validation"].names))
-    np.testing.assert_allclose(held.probabilities, expected[:20][::-1], atol=1e-5)
+    np.testing.assert_allclose(held.probabilities, expected[:20][::-1], atol=1e-6)
     split = evaluate(model, data.splits["validation"], class_names=["a", "b", "c"])
     np.testing.assert_array_equal(split.probabilities, held.probabilities)
 
@@ -142,7 +142,7 @@ def test_a_model_in_mixed_precision_is_measured_as_its_float32_twin(photos, buil
     finally:
         keras.config.set_dtype_policy("float32")
     x = photos[0].astype("float32")
-    np.testing.assert_allclose(evaluate(model, photos).probabilities, inference_model(model)(x), atol=1e-5)
+    np.testing.assert_allclose(evaluate(model, photos).probabilities, inference_model(model)(x), atol=1e-6)
 
 
 def test_contract_predictions_csv(tmp_path):

@@ -23,7 +23,7 @@ def test_number_softmax_of_a_dense_layer():
     model = keras.Sequential([keras.Input((2, 2, 1)), layers.Flatten(), layers.Dense(3)])
     x = np.random.default_rng(0).normal(size=(5, 2, 2, 1)).astype("float32")
     kernel, bias = model.get_weights()
-    np.testing.assert_allclose(predict(inference_model(model), x), softmax(x.reshape(5, 4) @ kernel + bias), atol=1e-5)
+    np.testing.assert_allclose(predict(inference_model(model), x), softmax(x.reshape(5, 4) @ kernel + bias), atol=1e-6)
 
 
 def test_law_same_answer_twice_even_when_called_without_training(small, pictures):
@@ -31,7 +31,7 @@ def test_law_same_answer_twice_even_when_called_without_training(small, pictures
     before = [np.array(w) for w in model.get_weights()]
     inference = inference_model(model)
     np.testing.assert_array_equal(inference(x), inference(x))
-    np.testing.assert_allclose(inference(x), softmax(predict(model, x)), atol=1e-5)
+    np.testing.assert_allclose(inference(x), softmax(predict(model, x)), atol=1e-6)
     assert not any("random" in type(layer).__name__.lower() for layer in inference.layers)
     for ours, theirs in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -43,13 +43,13 @@ def test_law_weights_are_shared(small, pictures):
     assert {id(v) for v in inference.variables} <= {id(v) for v in model.variables}
     head = model.get_layer("head").layers[-1]
     head.bias.assign(head.bias + np.array([100.0, 0, 0], "float32"))
-    np.testing.assert_allclose(predict(inference, pictures[0])[:, 0], 1, atol=1e-5)
+    np.testing.assert_allclose(predict(inference, pictures[0])[:, 0], 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("end", ["softmax", "sigmoid"])
 def test_probabilities_stay_as_they_are(small, pictures, end):
     model = small(end=end)
-    np.testing.assert_allclose(predict(inference_model(model), pictures[0]), predict(model, pictures[0]), atol=1e-5)
+    np.testing.assert_allclose(predict(inference_model(model), pictures[0]), predict(model, pictures[0]), atol=1e-6)
 
 
 @pytest.mark.parametrize("end", ["linear", "sigmoid"])
@@ -57,7 +57,7 @@ def test_one_unit_means_two_classes(small, pictures, end):
     model = small(1, end=end)
     p = predict(model, pictures[0])
     p = 1 / (1 + np.exp(-p)) if end == "linear" else p
-    np.testing.assert_allclose(predict(inference_model(model), pictures[0]), np.hstack([1 - p, p]), atol=1e-5)
+    np.testing.assert_allclose(predict(inference_model(model), pictures[0]), np.hstack([1 - p, p]), atol=1e-6)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"end": "softmax"}, {"classes": 1}, {"classes": 1, "end": "sigmoid"}])
@@ -95,7 +95,7 @@ def test_law_mixed_precision_gives_the_float32_twin(small, pictures, policy):
     full.set_weights([np.asarray(w, w.dtype if w.dtype.kind in "iu" else "float32") for w in low.get_weights()])
     assert {layer.compute_dtype for layer in twin.layers} == {"float32"}
     assert all(v.dtype == "float32" for v in twin.weights)
-    np.testing.assert_allclose(predict(twin, pictures[0]), softmax(predict(full, pictures[0])), atol=1e-5)
+    np.testing.assert_allclose(predict(twin, pictures[0]), softmax(predict(full, pictures[0])), atol=1e-6)
     assert np.abs(predict(twin, pictures[0]) - softmax(predict(low, pictures[0]).astype("float32"))).max() > 0
     np.testing.assert_array_equal(predict(inference_model(twin), pictures[0]), predict(twin, pictures[0]))
 
@@ -117,7 +117,7 @@ def test_a_subclassed_model_is_wrapped_once_it_is_built(pictures):
         inference_model(model)
     logits = predict(model, x)
     inference = inference_model(model)
-    np.testing.assert_allclose(inference(x.astype("float32")), softmax(logits), atol=1e-5)
+    np.testing.assert_allclose(inference(x.astype("float32")), softmax(logits), atol=1e-6)
     np.testing.assert_allclose(predict_batch(inference, x[:5], 8), softmax(logits)[:5], atol=1e-5)
 
 
@@ -135,4 +135,4 @@ def test_a_short_batch_is_filled_up_and_cut_again(small, pictures):
     inference = inference_model(small())
     whole = predict_batch(inference, pictures[0], 40)
     parts = [predict_batch(inference, pictures[0][start : start + 32], 32) for start in (0, 32)]
-    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)

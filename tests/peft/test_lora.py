@@ -157,7 +157,7 @@ def test_biases_move_as_differences(bias, names):
     np.testing.assert_allclose(merged(data), before, atol=1e-5)
     last = merged.get_layer(names[-1])
     np.testing.assert_allclose(
-        last.bias if hasattr(last, "bias") else last.beta, start[-1 if bias == "all" else 1] + moved, atol=1e-5
+        last.bias if hasattr(last, "bias") else last.beta, start[-1 if bias == "all" else 1] + moved, atol=1e-6
     )
 
 

@@ -106,7 +106,9 @@ def convert(
     module.weights = [variable.value for variable in inference.variables]
     module.serve = tf.function(serve, input_signature=signature, autograph=False)
     with tempfile.TemporaryDirectory() as folder, _quiet(tf.get_logger()):
-        tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
+        # without the gradients of activations such as swish, which nobody asks a file for, and which TensorFlow never frees
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, folder, signatures={"serving_default": module.serve}, options=options)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

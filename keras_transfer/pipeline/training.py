@@ -61,7 +61,7 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     ):
         fitting = time.perf_counter()
         settle(config, folder)
-        model, history = train_model(config, data, folder)
+        model, history = train_model(config, data, folder, say)
         seconds = {"scan": data.seconds, "fit": time.perf_counter() - fitting}
         try:
             data = task.ready(data, model)
@@ -73,8 +73,9 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     if failed:
         raise RunFailed(f"{failed} {_reached(output, name)} The run is in {output}.")
     if len(set(report.predicted.tolist())) == 1:
+        way = "pretrained weights" if config.weights == "none" else "more epochs or a higher --learning-rate"
         say(
-            f"Note: every {name} {task.NOUN} got the same class; the model has learned nothing that helps. Give it pretrained weights."
+            f"Note: every {name} {task.NOUN} got the same class; the model has learned nothing that helps. Give it {way}."
         )
     if config.min_accuracy is not None and report.accuracy < config.min_accuracy:
         raise RunFailed(
@@ -90,13 +91,17 @@ def _reached(output: Path, split: str) -> str:
     return f"The model itself reached accuracy {figures['accuracy']:.4f} on {split}."
 
 
-def train_model(config: RunConfig, data: Any, folder: Path) -> tuple[Any, Any]:
-    """Build the classifier that the config names and fit it by its strategy."""
+def train_model(config: RunConfig, data: Any, folder: Path, say: Callable[[str], None]) -> tuple[Any, Any]:
+    """Build the classifier that the config names and fit it by its strategy; of a method, say how little trains."""
     import keras
+
+    from ..core.freezing import trainable_report
 
     task = task_of(config)
     keras.utils.set_random_seed(config.seed)
     model = task.build(config, data)
+    if config.method != "none":
+        say(trainable_report(model).line)
     settings = _settings(config, folder)
     with leaving_the_best(model, folder):
         history = task.train(config, model, data, settings)

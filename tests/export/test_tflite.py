@@ -1,5 +1,6 @@
 """`export_tflite`: a file with an `io.json` and a certificate, or no file at all."""
 
+import gc
 import json
 
 import keras
@@ -146,3 +147,19 @@ def test_one_folder_holds_one_model(copied, exported, small, pictures):
     export_tflite(model, copied / "again.tflite", data=pictures[0][::-1], class_names=names, resize="crop")
     assert sorted(json.loads((copied / "io.json").read_text())["files"]) == ["again.tflite", "model_float32.tflite"]
     assert {LiteRTModel(path).precision for path in copied.glob("*.tflite")} == {"float32"}
+
+
+def test_no_gradients_of_activations_stay_in_memory(tmp_path):
+    """TensorFlow keeps, for ever, the graph of each gradient that it writes into a SavedModel: fifty an EfficientNet."""
+    x = pixels = keras.Input((8, 8, 3))
+    for _ in range(3):
+        x = keras.layers.Conv2D(2, 3, padding="same", activation="silu")(x)
+    model = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    before = gradients_in_memory()
+    assert export_tflite(model, tmp_path / "m.tflite").passed
+    assert gradients_in_memory() == before
+
+
+def gradients_in_memory():
+    graphs = [one for one in gc.get_objects() if type(one).__name__ == "FuncGraph"]
+    return sum(one.name == "internal_grad_fn" for one in graphs)

@@ -34,7 +34,7 @@ def fitted(tmp_path_factory, table, preset, name, *options):
     before = os.getcwd()
     os.chdir(root)
     try:
-        asked = ["--backbone", str(preset), "--max-length", "16", "--epochs", "2", "--quiet", "--output", "run"]
+        asked = ["--backbone", str(preset), "--max-length", "16", "--epochs", "2", "--output", "run"]
         assert command(["fit", str(table), *asked, *options]) == 0
     finally:
         os.chdir(before)
@@ -157,8 +157,10 @@ def test_another_precision_and_data_that_have_moved(text_run, table, capsys, tmp
 
 
 @pytest.mark.slow
-def test_a_method_leaves_its_adapter_and_a_plain_model(tmp_path_factory, table, preset):
+def test_a_method_leaves_its_adapter_and_a_plain_model(tmp_path_factory, table, preset, capsys):
     run = fitted(tmp_path_factory, table, preset, "lora", "--method", "lora", "--rank", "2")
+    lora, head = 2 * 2 * 2 * (16 + 16), 16 * 2 + 2  # query and value of 2 layers, 16 by 16, by rank 2; the two logits
+    assert f"trainable params: {lora + head} || all params: " in capsys.readouterr().out
     assert {path.name for path in run.iterdir()} == {*FILES, "adapter"}
     assert json.loads((run / "adapter" / "adapter_config.json").read_text())["r"] == 2
     assert not isinstance(kt.load(run), kt.peft.Injected)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,10 +66,16 @@ def reviews() -> tuple[list[str], list[int]]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A process with JAX in it takes ten seconds to start: its tests are slow ones."""
+    """Which tests are slow ones: with JAX, whose process takes ten seconds to start; and all but the first cases of `fast`."""
+    seen: Counter[str] = Counter()
     for item in items:
         if "on_jax" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+        if (fast := item.get_closest_marker("fast")) and not item.get_closest_marker("slow"):
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if seen[test] > fast.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 BLOCKED = """

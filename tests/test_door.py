@@ -97,6 +97,7 @@ def test_keras_breaks_neither_when_one_of_our_modules_does_nor_silently():
     assert run(code).splitlines() == ["True True True", "1 True", "False"]
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("order", ["keras, keras_transfer", "keras_transfer, keras"])
 def test_plain_load_model_finds_our_classes_in_either_order(order, tmp_path):
     import keras

@@ -11,6 +11,7 @@ def grid(figure):
     return [np.asarray(axis.images[0].get_array()) for axis in figure.axes]
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_row_a_level_with_the_picture_first(channels):
     picture = np.random.default_rng(0).integers(0, 256, (24, 30, channels), dtype="uint8")

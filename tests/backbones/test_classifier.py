@@ -105,6 +105,7 @@ def test_pretrained_starts_frozen_and_random_starts_trainable(weights_file):
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v2_0.35", "resnet50")]
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("name", ["mobilenet_0.25", "efficientnet_b0", *SLOW])
 def test_round_trip_through_a_file(tmp_path, name):
     """What Keras' own loader gives back answers the same, in equal words."""
@@ -124,6 +125,7 @@ def test_mixed_precision_keeps_pixels_and_logits_in_float32(mixed_precision):
     assert keras.backend.standardize_dtype(model(pixels()).dtype) == "float32"
 
 
+@pytest.mark.fast(2)
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("name", ["mobilenet_0.25", "resnet50", "efficientnet_b0", "convnext_tiny"])
 def test_other_channels_without_pretrained_weights(name, channels):

@@ -119,6 +119,7 @@ def test_a_file_loads_where_keras_hub_was_never_imported(vit, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_sizes(vit, resnet):
     assert entry(f"hub:{vit[0]}").image_size == 32
     assert entry(f"hub:{resnet}").image_size == 224  # takes any size

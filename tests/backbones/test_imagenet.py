@@ -49,6 +49,7 @@ def top_1(data_root, file):
     return int(right.sum())
 
 
+@pytest.mark.fast(2)
 @pytest.mark.parametrize("file", FILES_ALL)
 def test_every_file_loads_by_name_to_the_last_value(data_root, file):
     path = data_root / "backbones" / file

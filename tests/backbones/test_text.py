@@ -308,6 +308,7 @@ def test_the_config_of_the_input_layer_holds_no_path(text_classifier, tmp_path, 
         TextInputs.from_config(config)
 
 
+@pytest.mark.slow
 def test_minilm_embeds_as_its_authors_do(data_root):
     """Number: the cosines of three sentences with the original weights (sentence-transformers), 0.69 and -0.08."""
     folder = data_root / "text_minilm"

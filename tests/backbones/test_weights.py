@@ -40,6 +40,7 @@ def assert_refused(model, path, match):
         np.testing.assert_array_equal(mine, old)
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("constructor", ["MobileNet", "MobileNetV2"])
 @pytest.mark.parametrize("top", [False, True])
 def test_loads_what_was_saved(tmp_path, constructor, top):
@@ -56,6 +57,7 @@ def test_loads_what_was_saved(tmp_path, constructor, top):
         assert_same(model, source)
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("kind", ["new.weights.h5", "old.h5"])
 def test_a_compiled_and_trained_models_file(tmp_path, small_backbone, kind):
     """The optimizer's state and random layers in the file are none of the backbone's business."""

@@ -108,6 +108,7 @@ def small():
     return keras.Sequential([keras.Input((8, 8, 3)), backbone, head])
 
 
+@pytest.mark.slow
 def test_effect_a_training_tells_the_blocks_of_its_stages():
     x, y = np.random.default_rng(0).uniform(0, 1, (8, 8, 8, 3)).astype("float32"), np.arange(8) % 2
     stages = [

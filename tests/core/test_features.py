@@ -81,6 +81,7 @@ def test_batches_in_another_order_bring_their_labels(small_model, pictures):
     np.testing.assert_array_equal(weighted.sample_weight, np.arange(50.0))
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("first", ["features", "fit"])
 def test_a_fit_with_views_and_the_features_share_the_plain_view(first, small_model, pictures, runs):
     model = unfreeze(freeze(small_model(augmentation=True)), "head")

@@ -77,6 +77,7 @@ class Slices(keras.utils.PyDataset):
         return self.x[index * 10 : index * 10 + 10], self.y[index * 10 : index * 10 + 10]
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("kind", ["arrays", "tf.data in order", "py dataset"])
 @pytest.mark.parametrize("alive", ["head", pytest.param(["head", "conv3"], marks=pytest.mark.slow)])
 def test_cached_and_uncached_training_agree(small_model, pictures, kind, alive):
@@ -176,6 +177,7 @@ def test_every_epoch_shows_one_view_of_each_sample_and_all_in_turn():
     assert all(len(set(column)) == 3 for column in np.stack(seen).T)
 
 
+@pytest.mark.fast(2)
 @pytest.mark.parametrize(
     ("make", "settings", "reason"),
     [
@@ -245,6 +247,7 @@ def test_the_whole_model_is_compiled_afterwards(small_model, pictures):
     assert int(model.optimizer.iterations.numpy()) == 4 * 7
 
 
+@pytest.mark.slow
 def test_frozen_dropout_runs_in_inference_mode_without_a_cache_too(small_model, pictures):
     """Dropout 0.5 inside the frozen part: two uncached fits with other seeds agree, because nothing random is left."""
     one, _ = run(no_dropout(small_model()), *pictures, cache=False)

@@ -149,6 +149,7 @@ def test_a_sample_without_weight_is_no_number_less():
     assert not rows.any()
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("alive", ["head", None])
 def test_a_fit_is_keras_on_the_mixed_batches(alive, small_model, pictures):
     """By hand: the batches of the formulas, one `train_on_batch` each, on labels as rows."""

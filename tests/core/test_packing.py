@@ -40,6 +40,7 @@ def test_what_is_packed_comes_out_as_it_was():
         assert np.asarray(one).dtype == given.dtype
 
 
+@pytest.mark.fast(3)
 @pytest.mark.parametrize("family", ["Bert", "DistilBert", "Roberta", "DebertaV3", "FNet", "Albert", "RoformerV2"])
 @pytest.mark.parametrize("pooling", [None, "mean"])
 def test_the_parts_are_the_model_in_every_family(family, pooling):

@@ -70,6 +70,7 @@ CASES = {
 }
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("case", CASES)
 def test_saved_loaded_and_continued_is_as_if_never_saved(case, tmp_path):
     make, wrap = CASES[case]

@@ -152,6 +152,7 @@ def test_a_saved_model_takes_strings(model, data, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["served"]
 
 
+@pytest.mark.slow
 def test_a_saved_model_of_pairs(text_classifier, reviews, tmp_path):
     texts, labels = reviews
     pairs = TextData.from_arrays(list(zip(texts, texts[::-1], strict=True)), labels)

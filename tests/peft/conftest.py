@@ -24,35 +24,33 @@ def bert(**more: object) -> keras.Model:
     return hub().BertBackbone(**{**SIZES, "max_sequence_length": 8, **more})
 
 
-def bert_classifier() -> keras.Model:
-    return hub().BertTextClassifier(bert(), num_classes=3, preprocessor=None)
+def bert_classifier(layers: int = 2) -> keras.Model:
+    return hub().BertTextClassifier(bert(num_layers=layers), num_classes=3, preprocessor=None)
 
 
-def distil_bert() -> keras.Model:
-    return hub().DistilBertTextClassifier(
-        hub().DistilBertBackbone(**SIZES, max_sequence_length=8), num_classes=3, preprocessor=None
-    )
+def distil_bert(layers: int = 2) -> keras.Model:
+    backbone = hub().DistilBertBackbone(**{**SIZES, "num_layers": layers}, max_sequence_length=8)
+    return hub().DistilBertTextClassifier(backbone, num_classes=3, preprocessor=None)
 
 
-def roberta() -> keras.Model:
-    return hub().RobertaTextClassifier(
-        hub().RobertaBackbone(**SIZES, max_sequence_length=8), num_classes=3, preprocessor=None
-    )
+def roberta(layers: int = 2) -> keras.Model:
+    backbone = hub().RobertaBackbone(**{**SIZES, "num_layers": layers}, max_sequence_length=8)
+    return hub().RobertaTextClassifier(backbone, num_classes=3, preprocessor=None)
 
 
-def vit() -> keras.Model:
+def vit(layers: int = 2) -> keras.Model:
     return hub().ViTBackbone(
-        image_shape=(16, 16, 3), patch_size=(8, 8), num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32
+        image_shape=(16, 16, 3), patch_size=(8, 8), num_layers=layers, num_heads=2, hidden_dim=16, mlp_dim=32
     )
 
 
-def vit_classifier() -> keras.Model:
-    return hub().ViTImageClassifier(vit(), num_classes=3, preprocessor=None)
+def vit_classifier(layers: int = 2) -> keras.Model:
+    return hub().ViTImageClassifier(vit(layers), num_classes=3, preprocessor=None)
 
 
-def llama() -> keras.Model:
+def llama(layers: int = 2) -> keras.Model:
     sizes = {"num_query_heads": 2, "num_key_value_heads": 1, "hidden_dim": 16, "intermediate_dim": 32}
-    backbone = hub().Llama3Backbone(vocabulary_size=60, num_layers=2, **sizes)
+    backbone = hub().Llama3Backbone(vocabulary_size=60, num_layers=layers, **sizes)
     return hub().Llama3CausalLM(backbone=backbone, preprocessor=None)
 
 
@@ -79,7 +77,7 @@ def built_classifier() -> keras.Model:
 
 BERT_INPUT = {**TOKENS, "segment_ids": np.zeros((4, 8), "int32")}
 # The model, what goes in, and `where` for LoRA.
-ARCHITECTURES: dict[str, tuple[Callable[[], keras.Model], object, object]] = {
+ARCHITECTURES: dict[str, tuple[Callable[..., keras.Model], object, object]] = {
     "bert": (bert_classifier, BERT_INPUT, None),
     "distil_bert": (distil_bert, TOKENS, None),
     "roberta": (roberta, TOKENS, None),

@@ -43,10 +43,10 @@ def law(function):
 
 
 def make(tiny, architecture, method):
-    """A tiny model of the architecture, what goes in, and where the method goes."""
+    """A tiny model of the architecture, a transformer of one layer, what goes in, and where the method goes."""
     build, x, where = tiny.ARCHITECTURES[architecture]
     keras.utils.set_random_seed(0)
-    return build(), x, where if method in ANYWHERE else None
+    return build(**{"layers": 1} if architecture in TRANSFORMERS else {}), x, where if method in ANYWHERE else None
 
 
 def injected(tiny, architecture, method, **more):

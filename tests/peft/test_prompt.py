@@ -63,6 +63,7 @@ def test_the_logits_of_hf_peft():
         np.testing.assert_allclose(model(bases.inputs("bert")), found["bert_prompt"], atol=1e-5)
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize("mode", MODES)
 def test_off_it_is_the_base_also_where_it_was_traced(tiny, mode):
     base, x = long_bert(tiny), tiny.BERT_INPUT

@@ -111,6 +111,7 @@ print(type(model).__name__)
 """
 
 
+@pytest.mark.slow
 def test_a_reload_goes_on_from_the_same_start(data, tmp_path):
     model = l2_sp(unfreeze(net(), batch_norm="train"), strength=0.3)
     begun = [np.array(v) for v in model.weights if "start_" in v.path]

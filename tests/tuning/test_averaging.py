@@ -111,6 +111,7 @@ def test_the_rate_comes_to_its_end_by_a_cosine_and_stays(data, anneal):
     assert seen.rates[2 + anneal] == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 def test_batch_norm_that_trained_is_estimated_anew_and_frozen_is_not(data):
     model = net(norm=True)
     train(model, data, WeightAveraging(2, data=data, batch_size=16))
@@ -207,6 +208,7 @@ def test_a_second_fit_and_an_initial_epoch_begin_anew(data):
     assert average.count == 2
 
 
+@pytest.mark.slow
 def test_averaging_helps_where_the_rate_is_too_high():
     """On a noisy task at a constant high rate the average is better than what goes into it."""
     random = np.random.default_rng(0)

@@ -99,6 +99,7 @@ def test_reestimated_statistics_are_those_of_the_data(pictures):
     np.testing.assert_allclose(np.array(inner.get_layer("bn1").moving_mean), found, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_batch_norm_that_came_trainable_trains(pictures):
     model = unfreeze(classifier(), "bn3", batch_norm="train")
     look = Snapshots()
@@ -427,6 +428,7 @@ class Reach(Script):
         self.weights.append(self.model.get_weights())
 
 
+@pytest.mark.fast(1)
 @pytest.mark.parametrize(
     ("accuracy", "best"), [([0.5, 0.6, 0.7, 0.9, 0.8, 0.8], 3), ([0.5, 0.9, 0.7, 0.8, 0.8, 0.8], 1)]
 )
@@ -437,6 +439,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch_bit_for_bit(pictures, accu
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_statistics_are_not_renewed_in_a_best_of_an_earlier_stage(pictures):
     reach, model = Reach([0.5, 0.9, 0.6, 0.6]), classifier()
     stages = [HEAD, Stage("all", None, 2, 1e-3, batch_norm="reestimate")]
@@ -482,6 +485,7 @@ def test_a_stop_in_the_first_epoch_stops_all_beside_an_idle_early_stopping(pictu
     assert history.epoch == [0]
 
 
+@pytest.mark.slow
 def test_best_epoch_is_none_where_a_callback_puts_other_weights_in(pictures):
     script = Script([0.5, 0.9, 0.6, 0.6])
     model = classifier()
@@ -512,6 +516,7 @@ def test_batch_norm_without_scale_and_centre_trains_where_it_came_so(pictures):
     assert np.abs(np.array(model.get_layer("backbone").get_layer("bn").moving_mean)).max() > 0
 
 
+@pytest.mark.slow
 def test_a_history_of_ones_own_sees_one_training(pictures):
     own = keras.callbacks.History()
     fit_stages(classifier(), [HEAD, TOP], *pictures, callbacks=[own], verbose=0)

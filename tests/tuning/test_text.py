@@ -176,6 +176,7 @@ def test_every_strategy_takes_texts(text_classifier, data, name):
     assert np.isfinite(model.evaluate(x, y, verbose=0)).all()
 
 
+@pytest.mark.slow
 def test_batches_that_differ_in_length_reach_keras_in_order(text_classifier, data):
     """Law: SGD over batches as long as their longest text is SGD over batches of one length."""
     weights = []

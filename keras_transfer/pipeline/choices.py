@@ -106,6 +106,17 @@ def unused(config: RunConfig) -> str | None:
     return "\n".join(notes) or None
 
 
+def learned_nothing(config: RunConfig, split: str) -> str:
+    """What to say where every sample of `split` got the same class, and what may help."""
+    if config.weights == "none":
+        help_ = "Give it pretrained weights."
+    elif not STAGES[str(config.strategy)]:  # solved: there is no epoch and no rate
+        help_ = "Try another --strategy or --backbone."
+    else:
+        help_ = "Give it more --epochs or another --learning-rate."
+    return f"Note: every {split} {task_of(config).NOUN} got the same class; the model has learned nothing that helps. {help_}"
+
+
 def _epochs(config: RunConfig) -> str:
     """How many epochs, a number a stage: `10 + 10 + 10`."""
     stages = STAGES[str(config.strategy)]

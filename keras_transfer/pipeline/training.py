@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import STAGES, RunConfig
-from .choices import choose, describe, renamed, unused
+from .choices import choose, describe, learned_nothing, renamed, unused
 from .folder import RunFailed, run_folder
 from .partial import CHECKPOINT
 from .resuming import dropped, leaving_the_best, settle, telling_how_to_go_on
@@ -73,10 +73,7 @@ def fit(config: RunConfig, say: Callable[[str], None] = print) -> RunSummary:
     if failed:
         raise RunFailed(f"{failed} {_reached(output, name)} The run is in {output}.")
     if len(set(report.predicted.tolist())) == 1:
-        way = "pretrained weights" if config.weights == "none" else "more epochs or a higher --learning-rate"
-        say(
-            f"Note: every {name} {task.NOUN} got the same class; the model has learned nothing that helps. Give it {way}."
-        )
+        say(learned_nothing(config, name))
     if config.min_accuracy is not None and report.accuracy < config.min_accuracy:
         raise RunFailed(
             f"Accuracy {report.accuracy:.4f} on {name} is below --min-accuracy {config.min_accuracy}. The run is in {output}."

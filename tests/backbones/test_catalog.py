@@ -126,8 +126,7 @@ def fingerprint(block):
 def cleared():
     """Keras and Python let go of a model before the next and larger one is built in the same process."""
     yield
-    keras.backend.clear_session()
-    gc.collect()
+    keras.backend.clear_session()  # collects, too
 
 
 @pytest.mark.usefixtures("cleared")

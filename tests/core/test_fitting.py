@@ -182,12 +182,12 @@ def test_every_epoch_shows_one_view_of_each_sample_and_all_in_turn():
     ("make", "settings", "reason"),
     [
         (lambda x, y: (x, y), {"views": 4, "epochs": 4, "augmentation": True}, "not fewer than 4 epoch"),
-        (lambda x, y: (x, y), {"epochs": 1}, "not fewer than 1 epoch"),
         (
             lambda x, y: (tf.data.Dataset.from_tensor_slices((x, y)).repeat().batch(8),),
             {"steps_per_epoch": 3},
             "a number of steps",
         ),
+        (lambda x, y: (x, y), {"epochs": 1}, "not fewer than 1 epoch"),
         (lambda x, y: (noisy(x, y),), {}, "other samples when it is read again"),
         (lambda x, y: (((x[:8], y[:8]) for _ in range(100)),), {"steps_per_epoch": 2}, "a number of steps"),
     ],

@@ -226,7 +226,6 @@ def one_optimizer_for_each_rate(policy):
     return values(fitted(OPTIMIZERS.MultiOptimizer(separate), policy=policy))
 
 
-@pytest.mark.fast(1)
 @pytest.mark.parametrize(
     ("policy", "jit"),
     [("float32", False), pytest.param("float32", True, marks=pytest.mark.slow), ("mixed_float16", False)],

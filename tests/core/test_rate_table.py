@@ -64,13 +64,13 @@ def momentum():
 
 CASES = {
     "by name": (sequential, lambda model: LayerwiseOptimizer(momentum(), {"low": 0.1, "net/mid": 0.5})),
-    "colliding": (colliding, lambda model: layerwise(momentum(), model, {"left": 0.1, "right": 0.5})),
     "composite": (composite, lambda model: no_decay(layerwise(adamw(), model, {"one": 0.1, "two": 0.5}), model)),
+    "colliding": (colliding, lambda model: layerwise(momentum(), model, {"left": 0.1, "right": 0.5})),
     "one colliding frozen": (colliding, lambda model: layerwise(momentum(), model, {"left": 0.1, "right": 0.5})),
 }
 
 
-@pytest.mark.fast(1)
+@pytest.mark.fast(2)
 @pytest.mark.parametrize("case", CASES)
 def test_saved_loaded_and_continued_is_as_if_never_saved(case, tmp_path):
     make, wrap = CASES[case]

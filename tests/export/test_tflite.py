@@ -161,5 +161,6 @@ def test_no_gradients_of_activations_stay_in_memory(tmp_path):
 
 
 def gradients_in_memory():
+    gc.collect()
     graphs = [one for one in gc.get_objects() if type(one).__name__ == "FuncGraph"]
     return sum(one.name == "internal_grad_fn" for one in graphs)

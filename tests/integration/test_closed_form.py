@@ -9,7 +9,7 @@ import pytest
 
 from keras_transfer.cli.app import run as command
 from keras_transfer.config import STAGES, make_config
-from keras_transfer.pipeline.choices import unused
+from keras_transfer.pipeline.choices import learned_nothing, unused
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,19 @@ def test_what_a_closed_form_does_not_use_is_told():
     assert note("linear_probe", class_weights="balanced") is None
     assert note("nearest_mean", class_weights="balanced").endswith("nearest_mean does not use --class-weights.")
     assert note("linear_probe", loss="focal", mix="mixup", epochs=3).endswith("does not use --epochs, --mix, --loss.")
+
+
+@pytest.mark.parametrize(
+    ("given", "help_"),
+    [
+        ({"weights": "none", "strategy": "full"}, "Give it pretrained weights."),
+        ({"strategy": "full"}, "Give it more --epochs or another --learning-rate."),
+        ({"strategy": "linear_probe"}, "Try another --strategy or --backbone."),
+    ],
+)
+def test_what_may_help_where_nothing_was_learned(given, help_):
+    told = learned_nothing(make_config({"data": "p", **given}), "test")
+    assert told == f"Note: every test picture got the same class; the model has learned nothing that helps. {help_}"
 
 
 def test_balanced_weights_reach_the_probe(tmp_path):

@@ -111,7 +111,6 @@ def test_the_rate_comes_to_its_end_by_a_cosine_and_stays(data, anneal):
     assert seen.rates[2 + anneal] == pytest.approx(1e-3)
 
 
-@pytest.mark.slow
 def test_batch_norm_that_trained_is_estimated_anew_and_frozen_is_not(data):
     model = net(norm=True)
     train(model, data, WeightAveraging(2, data=data, batch_size=16))

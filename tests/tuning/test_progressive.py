@@ -135,7 +135,12 @@ CASES = {
 }
 
 
-FAST = {"momentum and clipping by the norm of all", "accumulation over an epoch's end", "float16"}
+FAST = {
+    "momentum and clipping by the norm of all",
+    "accumulation over an epoch's end",
+    "moving average put back",
+    "float16",
+}
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in FAST)) for case in CASES])

@@ -73,7 +73,7 @@ def check_name(backbone: str, weights: str | Path | None, *, own_words: bool) ->
     if weights == "pretrained":
         raise ValueError(
             f"{backbone!r} is a shape without weights; give `weights`, the path of a .weights.h5 file, a preset or its folder "
-            "instead of the name, or weights=None to start at random. Received: weights='pretrained'"
+            "instead of the name, or None (`none` in a config) to start at random. Received: weights='pretrained'"
         )
     return None
 

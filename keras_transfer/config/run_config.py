@@ -94,7 +94,7 @@ class RunConfig(BaseModel):
         None,
         gt=0,
         description="Step of Adam; by default the strategy's own. progressive and partial take it for the head, a tenth "
-        "and a hundredth of it for the stages behind.",
+        "and a hundredth of it for the stages behind; a method for its weights, while the head keeps its own.",
     )
     loss: Literal["crossentropy", "focal"] = Field(
         "crossentropy", description="focal: pictures that are right already count less."

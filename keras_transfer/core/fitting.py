@@ -150,11 +150,11 @@ def _worth_it(views: int, epochs: int, fit_kwargs: dict[str, Any], verbose: Any)
     if views < epochs and not counted:
         return True
     if verbose:
-        reason = (
-            f"{views} view(s) of each sample are not fewer than {epochs} epoch(s), so it would not pay (it does with fewer `views`)"
-            if views >= epochs
-            else "an epoch is a number of steps"
-        )
+        reason = "an epoch is a number of steps"
+        if views >= epochs:
+            reason = f"{views} views of each sample are not fewer than {epochs} epochs, so it would not pay (fewer `views` do)"
+        if epochs == 1:
+            reason = "in one epoch each sample is seen once"
         print(f"No cache of the frozen part: {reason}.")
     return False
 

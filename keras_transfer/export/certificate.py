@@ -52,6 +52,11 @@ class Certificate:
         found.pop("length")
         return {**found, "image_size": list(self.image_size)}
 
+    @property
+    def noun(self) -> str:
+        """What it was compared on: "picture" or "text"."""
+        return "picture" if self.image_size else "text"
+
     def __str__(self) -> str:
         verdict = "passed" if self.passed else f"FAILED: {self.reason}"
         lines = [
@@ -63,9 +68,8 @@ class Certificate:
         if self.accuracy_before is not None and self.accuracy_after is not None:
             lines.append(f"  accuracy {self.accuracy_after:.4f}, the Keras model's {self.accuracy_before:.4f}")
         if self.latency_ms:
-            noun = "picture" if self.image_size else "text"
-            beside = f"; float32 {in_words(self.float32_latency_ms, noun)}" if self.float32_latency_ms else ""
-            lines.append(f"  {in_words(self.latency_ms, noun)}{beside}")
+            beside = f"; float32 {in_words(self.float32_latency_ms, self.noun)}" if self.float32_latency_ms else ""
+            lines.append(f"  {in_words(self.latency_ms, self.noun)}{beside}")
         return "\n".join(lines)
 
     def _what(self) -> str:

@@ -42,8 +42,8 @@ def _shape(inference: keras.Model, pictures: HeldOut | None) -> tuple[int, int, 
         shape = tuple(first[0].shape[1:])
     if len(shape) != 3 or None in shape or shape[2] not in ORDER:
         raise ValueError(
-            "The model must take pictures of a fixed (height, width, channels) with 1, 3 or 4 channels; pass `data`, "
-            "or build it with an input_shape. What is no classifier of pictures or texts Keras exports itself, unproved: "
+            "The model must be a classifier of texts (kt.build_text_classifier), or of pictures of (height, width, channels), "
+            "with 1, 3 or 4 channels, whose size it fixes or `data` tells. What is neither Keras exports itself, unproved: "
             f"model.export('model.tflite', format='litert'). Received: {shape}"
         )
     return int(shape[0]), int(shape[1]), int(shape[2])

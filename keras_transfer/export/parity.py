@@ -107,7 +107,7 @@ def judge(
     least = blank.least_agreement
     if least is not None and others > (allowed := allowed_disagreements(least, count)):
         bound = f"; at most {allowed} may" if allowed else ""
-        reasons.append(f"The top class differs on {others} of {count} pictures{bound}.")
+        reasons.append(f"The top class differs on {others} of {count} {blank.noun}s{bound}.")
     return replace(
         blank,
         passed=not reasons,

@@ -49,7 +49,8 @@ class Subject:
             shared = shared_io(path)
             if shared is None:
                 return ours
-            other = [f"takes other {self.noun}s"] * (shared["input"] != ours["input"])
+            kind = "other" if shared["input"]["name"] == ours["input"]["name"] else "no"
+            other = [f"takes {kind} {self.noun}s"] * (shared["input"] != ours["input"])
             other += ["has other labels"] * (shared["output"] != ours["output"])
             if not other:
                 picture, expected = reference_of(shared)

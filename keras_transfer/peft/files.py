@@ -77,6 +77,11 @@ def _one_name(model: Injected, name: str | None) -> str:
     known = adapter_names(model)
     if name is None and len(known) == 1:
         return known[0]
+    if not known:
+        raise ValueError(
+            "The model has no adapter any more: `merge` and `eject` take them out. Save them before. "
+            f"Received: {type(model).__name__} {model.name!r}"
+        )
     if name is None:
         raise ValueError(f"The model has several adapters; say which one. Received: name=None, one of {known}")
     adapters_called(model, name)

@@ -54,7 +54,8 @@ def read_config(folder: str | Path) -> tuple[str, dict[str, Any]]:
 
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(f"The folder of an adapter must hold {FILE}. Received: {str(path.parent)!r}")
+        hint = "; give the folder, not a file in it" * path.parent.is_file()
+        raise ValueError(f"The folder of an adapter must hold {FILE}{hint}. Received: {str(path.parent)!r}")
     if path.stat().st_size > _LARGEST:
         raise ValueError(
             f"{FILE} must be a few lines of JSON. Received: {path.stat().st_size:,} bytes in {str(path)!r}"

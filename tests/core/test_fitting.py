@@ -187,7 +187,7 @@ def test_every_epoch_shows_one_view_of_each_sample_and_all_in_turn():
             {"steps_per_epoch": 3},
             "a number of steps",
         ),
-        (lambda x, y: (x, y), {"epochs": 1}, "not fewer than 1 epoch"),
+        (lambda x, y: (x, y), {"epochs": 1}, "in one epoch each sample is seen once"),
         (lambda x, y: (noisy(x, y),), {}, "other samples when it is read again"),
         (lambda x, y: (((x[:8], y[:8]) for _ in range(100)),), {"steps_per_epoch": 2}, "a number of steps"),
     ],

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -195,3 +196,10 @@ def test_mixed_precision_and_int8(text_classifier, data, tmp_path):
         failed = str(error)
     assert kept.exists() == (not failed)
     assert not failed or "top class differs" in failed
+
+
+def test_a_folder_of_pictures_takes_no_texts(model, data, tmp_path):
+    layers = [keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    kt.export_tflite(keras.Sequential(layers), tmp_path / "pictures.tflite")
+    with pytest.raises(ValueError, match="whose model takes no texts"):
+        kt.export_tflite(model, tmp_path / "texts.tflite", data=data)

@@ -127,7 +127,7 @@ def test_an_open_picture_size_is_taken_from_the_data(pictures, tmp_path):
     layers = keras.layers
     open_size = [keras.Input((None, None, 3)), layers.Conv2D(4, 3), layers.GlobalMaxPooling2D(), layers.Dense(3)]
     model = keras.Sequential(open_size)
-    with pytest.raises(ValueError, match="pass `data`"):
+    with pytest.raises(ValueError, match="whose size it fixes or `data` tells"):
         export_tflite(model, tmp_path / "model.tflite")
     export_tflite(model, tmp_path / "model.tflite", data=pictures[0] / 255)
     assert LiteRTModel(tmp_path / "model.tflite").image_size == (16, 16)

@@ -162,6 +162,9 @@ def test_a_method_leaves_its_adapter_and_a_plain_model(tmp_path_factory, table, 
     lora, head = 2 * 2 * 2 * (16 + 16), 16 * 2 + 2  # query and value of 2 layers, 16 by 16, by rank 2; the two logits
     assert f"trainable params: {lora + head} || all params: " in capsys.readouterr().out
     assert {path.name for path in run.iterdir()} == {*FILES, "adapter"}
+    page = (run / "report.html").read_text()
+    assert ", lora</p>" in page
+    assert "from the tokens (left) to the head" in page
     assert json.loads((run / "adapter" / "adapter_config.json").read_text())["r"] == 2
     assert not isinstance(kt.load(run), kt.peft.Injected)
     base = kt.build_text_classifier(str(preset), 2, max_length=16)

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from keras_transfer.backbones import build_text_classifier
 from keras_transfer.core.selection import named_layers
-from keras_transfer.peft import activate, eject, inject, load_adapters, save_adapters
+from keras_transfer.peft import activate, eject, inject, load_adapters, merge, save_adapters
 from keras_transfer.peft.names import module_names, shortest_targets
 from keras_transfer.peft.quantising import quantize
 
@@ -327,3 +327,10 @@ def test_targets_are_as_short_as_they_can_be():
     assert shortest_targets(["a.0.output.dense", "a.1.output.dense"], modules) == ["output.dense"]
     assert shortest_targets(["a.1.query"], modules) == ["1.query"]
     assert shortest_targets(["a.0.query", "pooler.dense"], modules) == ["0.query", "pooler.dense"]
+
+
+def test_after_a_merge_there_is_nothing_to_save(tmp_path):
+    model = stir(inject(plain(), where="inner"))
+    merge(model)
+    with pytest.raises(ValueError, match=r"no adapter any more: `merge` and `eject` take them out.*Received: Injected"):
+        save_adapters(model, tmp_path / "x")

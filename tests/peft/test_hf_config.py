@@ -84,3 +84,7 @@ def test_what_is_no_config(tmp_path, text, match):
 def test_a_folder_without_one(tmp_path):
     with pytest.raises(ValueError, match=r"must hold adapter_config\.json\. Received: '"):
         read_config(tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    file.touch()
+    with pytest.raises(ValueError, match="give the folder, not a file in it"):
+        read_config(file)

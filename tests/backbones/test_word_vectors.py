@@ -229,6 +229,7 @@ def test_what_an_lstm_needs(vectors):
         build_lstm_classifier(vectors, 2, units=0)
 
 
+@pytest.mark.slow
 def test_it_takes_a_file_of_texts_and_a_strategy(vectors, tmp_path):
     rows = [
         *(f"{one}\tgood" for one in sentences("good", 100, 2)),

@@ -154,6 +154,7 @@ def test_every_linear_layer_but_the_head_is_codes(trained):
     assert type(model.get_layer("logits")) is keras.layers.Dense
 
 
+@pytest.mark.slow
 def test_a_file_answers_alike_and_learns_on_alike(trained, tiny):
     model, again = trained["model"], load(trained["path"])
     np.testing.assert_array_equal(tiny.answer(again, trained["x"]), tiny.answer(model, trained["x"]))

@@ -63,6 +63,7 @@ def test_all_stages_see_mixed_pictures_and_say_once_that_nothing_is_cached(pictu
     assert model.evaluate(*pictures, verbose=0)[1] == pytest.approx(history.history["val_accuracy"][history.best_epoch])
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_and_the_head_learns(pictures):
     model = classifier(dropout=0.0)
     before = model.get_weights()

@@ -342,6 +342,7 @@ def test_a_kernel_frozen_by_itself_stays_so():
     check_kernel(ProgressiveUnfreezing)
 
 
+@pytest.mark.slow
 def test_it_helps():
     """The target is a product, which the head alone cannot make of random features: unfreezing ends far below."""
     x = np.random.default_rng(1).normal(size=(64, 3)).astype("float32")

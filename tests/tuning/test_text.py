@@ -140,6 +140,7 @@ def test_an_interrupted_training_goes_on_exactly(text_classifier, data, tmp_path
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_recipe_and_a_model_from_scratch(text_classifier, data):
     stages = recipe(text_classifier(), epochs=2, learning_rate=2e-3)
     assert [(one.name, one.epochs, one.rate) for one in stages] == [

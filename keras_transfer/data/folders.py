@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .resize import is_picture
+from .text_files import is_table
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -57,8 +58,8 @@ def read_folder(path: str | Path, least_classes: int = 2, tell: Tell = _refuse) 
     if not root.exists():
         raise ValueError(f"The data folder must exist; check the path. Received: {str(path)!r}")
     if not root.is_dir():
-        table = root.suffix.lower() in (".tsv", ".csv", ".jsonl", ".ndjson")
-        packed = root.suffix.lower() in (".zip", ".gz", ".tgz", ".tar", ".rar", ".7z")
+        table = is_table(root)
+        packed = not table and root.suffix.lower() in (".zip", ".gz", ".tgz", ".tar", ".rar", ".7z")
         raise ValueError(
             f"Expected a folder with one sub-folder per class, not a file; {'unpack it and ' if packed else ''}pass "
             f"the folder that holds the class folders{'; tables of texts are for load_texts, fit, evaluate' * table}. "

@@ -116,10 +116,13 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_instead_of_a_folder(write: Write) -> None:
-    root = write({"a.png": 1, "photos.zip": b"PK", "reviews.tsv": b"text"})
+    root = write({"a.png": 1, "photos.zip": b"PK", "reviews.tsv": b"text", "packed.csv.gz": b"text"})
     assert_refused("not a file; pass the folder that holds the class folders", load_images, root / "a.png")
     assert_refused("not a file; unpack it and pass", load_images, root / "photos.zip")
-    assert_refused("tables of texts are for load_texts, fit, evaluate", load_images, root / "reviews.tsv")
+    for table in ("reviews.tsv", "packed.csv.gz"):
+        assert_refused(
+            "not a file; pass .* tables of texts are for load_texts, fit, evaluate", load_images, root / table
+        )
 
 
 def test_a_folder_that_may_not_be_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.data import TextData
 from keras_transfer.export.io_json import read_io
+from keras_transfer.export.parity import judge
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +204,9 @@ def test_a_folder_of_pictures_takes_no_texts(model, data, tmp_path):
     kt.export_tflite(keras.Sequential(layers), tmp_path / "pictures.tflite")
     with pytest.raises(ValueError, match="whose model takes no texts"):
         kt.export_tflite(model, tmp_path / "texts.tflite", data=data)
+
+
+def test_a_failed_certificate_counts_texts(exported):
+    _, made = exported
+    one, other = np.eye(2, dtype="float32"), np.eye(2, dtype="float32")[::-1]
+    assert "top class differs on 2 of 2 texts" in judge(one, other, made["dynamic"]).reason
